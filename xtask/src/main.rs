@@ -1,1 +1,2 @@
+//! House tools.
 fn main(){}
