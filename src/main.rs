@@ -1,2 +1,2 @@
-//! The binary.
-fn main(){}
+//! The binary: arguments in, exit code out.
+fn main() {}

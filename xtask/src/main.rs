@@ -1,2 +1,2 @@
 //! House tools.
-fn main(){}
+fn main() {}

@@ -1,0 +1,166 @@
+//! A command's life: accepted, queued, running, complete; and the worker that carries it out.
+//!
+//! A command is stored before its 202 is sent, and runs later: nothing here knows HTTP or SQL.
+
+mod completions;
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::import::{ImportOptions, Report};
+use crate::tenant::{AccountId, ProgramId, TokenNumber};
+
+pub use completions::{Completions, Watch};
+
+/// The public id of a command: the last part of its `Location`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CommandId(pub Uuid);
+
+impl CommandId {
+    /// Reads the 36-character form, any case.
+    pub fn parse(text: &str) -> Option<CommandId> {
+        crate::contact::parse_uuid(text).map(CommandId)
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// A SHA-256.
+pub type Digest = [u8; 32];
+
+/// An import that is to be accepted, with what makes it the same request again.
+#[derive(Clone, Debug)]
+pub struct NewCommand {
+    /// The id that it gets if it is new.
+    pub id: CommandId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it changes.
+    pub program: ProgramId,
+    /// Who signed it.
+    pub token: TokenNumber,
+    /// When it arrived, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// What is asked.
+    pub options: ImportOptions,
+    /// The CSV, in UTF-8.
+    pub payload: Payload,
+    /// The signature, decoded.
+    pub signature: [u8; 32],
+    /// SHA-256 over method, path and body bytes: what tells two requests with one signature apart.
+    pub request_digest: Digest,
+    /// Until when the signature is remembered, in milliseconds since 1970-01-01 UTC; longer than it is fresh.
+    pub remember_until_ms: i64,
+    /// The `Idempotency-Key`, if one was sent.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// An `Idempotency-Key` header. Its scope is the token and the program (that is, the path).
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// As sent.
+    pub key: String,
+    /// SHA-256 of the body's bytes: the same key over another body is refused.
+    pub body_digest: Digest,
+    /// Keys accepted at or before this moment are forgotten, in milliseconds since 1970-01-01 UTC.
+    pub forgotten_before_ms: i64,
+}
+
+/// The file of an import. Not shown by `Debug`: it is contact data.
+#[derive(Clone)]
+pub struct Payload(pub String);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+/// What became of a request that was to be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepted {
+    /// It is stored, durably, and will run.
+    New(CommandId),
+    /// It is an earlier request sent again; nothing was stored.
+    Replayed(CommandId),
+    /// The signature was accepted before, over other bytes.
+    SignatureReused,
+    /// The `Idempotency-Key` was accepted before, over another body.
+    IdempotencyKeyReused,
+    /// The program's queue is full.
+    QueueFull,
+}
+
+/// A signature that was accepted before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// The command that it made.
+    pub command: CommandId,
+    /// Over which method, path and body.
+    pub request_digest: Digest,
+}
+
+/// A command as a client may see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it changes.
+    pub program: ProgramId,
+    /// The name of the token that signed it.
+    pub from: String,
+    /// When it was accepted, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// The size of its file in bytes.
+    pub payload_bytes: u64,
+    /// Where it stands.
+    pub state: CommandState,
+}
+
+/// Where a command stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandState {
+    /// It waits for its turn.
+    Queued {
+        /// Its place among the waiting and running commands of its program: 1 is next or runs.
+        position: u64,
+    },
+    /// A worker is at it.
+    Running {
+        /// Rows judged so far.
+        rows: u64,
+    },
+    /// It is over.
+    Complete {
+        /// What happened to every row.
+        report: Box<Report>,
+        /// Finds the run in the log.
+        trace: String,
+        /// When it ended, in milliseconds since 1970-01-01 UTC.
+        finished_ms: i64,
+    },
+}
+
+/// A command that a worker has taken on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// Which command.
+    pub command: CommandId,
+    /// Its place in the order of acceptance.
+    pub sequence: i64,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it changes.
+    pub program: ProgramId,
+    /// 1 for the first try. The store refuses what an earlier attempt still tries to commit.
+    pub attempt: u32,
+    /// What is asked.
+    pub options: ImportOptions,
+}

@@ -1,0 +1,49 @@
+//! The four options of an import, as values that can only be valid.
+
+/// What to do with contacts of the file that the program does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum New {
+    /// Add them.
+    Add,
+    /// Leave their rows out.
+    Ignore,
+}
+
+/// What to do with contacts that the program has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// Leave their rows out.
+    Ignore,
+    /// Set just these fields, by name; it may be none at all.
+    Fields(Vec<String>),
+}
+
+/// When the good rows of a file take effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// All that are good, unless there are more than [`super::ERRORS_MAX`] errors.
+    Row,
+    /// All or none.
+    Tx,
+}
+
+impl Mode {
+    /// The word in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Row => "row",
+            Mode::Tx => "tx",
+        }
+    }
+}
+
+/// How an import treats the rows of its file. (`absent` is always `ignore`: contacts that the file lacks are left alone.)
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImportOptions {
+    /// Contacts that the program does not have.
+    pub new: New,
+    /// Contacts that it has.
+    pub existing: Existing,
+    /// Good rows beside bad ones.
+    pub mode: Mode,
+}

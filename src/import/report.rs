@@ -1,0 +1,258 @@
+//! What happened to every row: counts that add up, and all errors with row, field and reason.
+
+use super::options::Mode;
+
+/// The most errors that a row-mode import may have and still be applied; also the most that a report lists.
+pub const ERRORS_MAX: u64 = 1_000;
+
+/// The longest part of a cell that a report repeats, in characters; longer ones end in `…`. A file may hold cells of
+/// megabytes, and a report a thousand of them.
+pub const VALUE_CHARS_MAX: usize = 1_000;
+
+/// What is wrong with a file or a row. The words are the contract's and stable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorCode {
+    /// The file has no header.
+    NoHeader,
+    /// A column of the header has no name.
+    EmptyHeader,
+    /// Two columns have one name.
+    DuplicateHeader,
+    /// A column is no field of the program.
+    UnrecognizedVariable,
+    /// `existing` names a field that is no column.
+    ExistingNotInFile,
+    /// No column tells who a row is about.
+    NoIdentityColumn,
+    /// A quote is never closed (file), or there is text after a closing quote (row).
+    BadQuotes,
+    /// The file is not UTF-8.
+    BadEncoding,
+    /// A fault of ours.
+    Internal,
+    /// A record has more or fewer cells than the header.
+    CellCount,
+    /// A cell says nothing that its type knows.
+    InvalidValue,
+    /// A cell is blank that may not be.
+    MissingValue,
+    /// No contact of the program has this id.
+    UnknownSignalvineId,
+    /// The two ids belong to two contacts.
+    IdsDisagree,
+    /// The phone is known, and is no proof of identity.
+    IdentityRequired,
+    /// Another contact has the phone.
+    PhoneTaken,
+    /// An earlier row is about the same contact.
+    DuplicateRow,
+}
+
+impl ErrorCode {
+    /// Every code with its word: the one table.
+    pub const ALL: [(ErrorCode, &'static str); 17] = [
+        (ErrorCode::NoHeader, "no_header"),
+        (ErrorCode::EmptyHeader, "empty_header"),
+        (ErrorCode::DuplicateHeader, "duplicate_header"),
+        (ErrorCode::UnrecognizedVariable, "unrecognized_variable"),
+        (ErrorCode::ExistingNotInFile, "existing_not_in_file"),
+        (ErrorCode::NoIdentityColumn, "no_identity_column"),
+        (ErrorCode::BadQuotes, "bad_quotes"),
+        (ErrorCode::BadEncoding, "bad_encoding"),
+        (ErrorCode::Internal, "internal"),
+        (ErrorCode::CellCount, "cell_count"),
+        (ErrorCode::InvalidValue, "invalid_value"),
+        (ErrorCode::MissingValue, "missing_value"),
+        (ErrorCode::UnknownSignalvineId, "unknown_signalvine_id"),
+        (ErrorCode::IdsDisagree, "ids_disagree"),
+        (ErrorCode::IdentityRequired, "identity_required"),
+        (ErrorCode::PhoneTaken, "phone_taken"),
+        (ErrorCode::DuplicateRow, "duplicate_row"),
+    ];
+
+    /// The contract's word.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(code, _)| *code == self).map_or("internal", |(_, word)| word)
+    }
+
+    /// The code of a word.
+    pub fn parse(word: &str) -> Option<ErrorCode> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(code, _)| *code)
+    }
+}
+
+/// Why a report was not applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotApplied {
+    /// One or more errors in `tx` mode.
+    TxErrors,
+    /// More than [`ERRORS_MAX`] errors in `row` mode.
+    TooManyErrors,
+    /// The file as a whole is wrong; its rows were not judged.
+    FileError,
+}
+
+impl NotApplied {
+    /// The contract's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NotApplied::TxErrors => "tx_errors",
+            NotApplied::TooManyErrors => "too_many_errors",
+            NotApplied::FileError => "file_error",
+        }
+    }
+
+    /// The reason of a word.
+    pub fn parse(word: &str) -> Option<NotApplied> {
+        [NotApplied::TxErrors, NotApplied::TooManyErrors, NotApplied::FileError]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+    }
+}
+
+/// How many rows met which fate. `read` is kept apart and must be the sum of the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Records after the header.
+    pub read: u64,
+    /// New contacts.
+    pub added: u64,
+    /// Contacts of which a field changed.
+    pub updated: u64,
+    /// Contacts that already were as their rows say.
+    pub unchanged: u64,
+    /// Rows that the options leave out.
+    pub ignored: u64,
+    /// Rows with an error.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// The conservation law: every row that was read has exactly one fate.
+    pub fn add_up(&self) -> bool {
+        self.read == self.added + self.updated + self.unchanged + self.ignored + self.failed
+    }
+}
+
+/// One thing that is wrong, with the place where it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowError {
+    /// The record's number as a spreadsheet shows it (the header is row 1); none where the whole file is meant.
+    pub row: Option<u64>,
+    /// The column's name, where one column is meant.
+    pub field: Option<String>,
+    /// The stable word.
+    pub code: ErrorCode,
+    /// The cell as it stands in the file, at most [`VALUE_CHARS_MAX`] characters of it.
+    pub value: Option<String>,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The result of an import.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// As asked.
+    pub mode: Mode,
+    /// What each row did, or would have done.
+    pub counts: Counts,
+    /// `None`: it took effect.
+    pub not_applied: Option<NotApplied>,
+    /// The first [`ERRORS_MAX`] errors, file-level first, then by row and column.
+    pub errors: Vec<RowError>,
+    /// All errors.
+    pub error_count: u64,
+}
+
+impl Report {
+    /// The report of an import that read no rows, because its file is wrong as a whole.
+    pub fn of_file(mode: Mode, errors: Vec<RowError>) -> Report {
+        let error_count = errors.len() as u64;
+        let mut errors = errors;
+        errors.truncate(ERRORS_MAX as usize);
+        Report { mode, counts: Counts::default(), not_applied: Some(NotApplied::FileError), errors, error_count }
+    }
+
+    /// The report of an import that could not be done because of a fault of ours, found in the log by `incident`.
+    pub fn of_fault(mode: Mode, incident: &str) -> Report {
+        let message = format!(
+            "The import could not be carried out because of a fault of the service; nothing was applied. Incident {incident}."
+        );
+        let error = RowError { row: None, field: None, code: ErrorCode::Internal, value: None, message };
+        Report::of_file(mode, vec![error])
+    }
+
+    /// Whether it took effect.
+    pub fn applied(&self) -> bool {
+        self.not_applied.is_none()
+    }
+
+    /// One sentence: what was done, and the first error if there is one.
+    pub fn summary(&self) -> String {
+        let Counts { read, added, updated, unchanged, ignored, failed } = self.counts;
+        let rows = if read == 1 { "row" } else { "rows" };
+        let fates = format!(
+            "{read} {rows} read: {added} added, {updated} updated, {unchanged} unchanged, {ignored} ignored, {failed} failed"
+        );
+        let effect = match self.not_applied {
+            None => "",
+            Some(NotApplied::TxErrors) => "; nothing was applied, because a tx import takes effect only without errors",
+            Some(NotApplied::TooManyErrors) => "; nothing was applied, because there are more than 1,000 errors",
+            Some(NotApplied::FileError) => "; nothing was applied, because the file as a whole was refused",
+        };
+        match self.errors.first() {
+            None => format!("{fates}{effect}."),
+            Some(first) => {
+                let place = first.row.map(|row| format!(", row {row}")).unwrap_or_default();
+                let count = self.error_count;
+                let which = if count == 1 { "1 error".to_owned() } else { format!("{count} errors, the first") };
+                format!("{fates}{effect}; {which}{place}: {}", first.message)
+            }
+        }
+    }
+}
+
+/// Collects fates and errors while the rows go by.
+#[derive(Debug)]
+pub struct ReportBuilder {
+    mode: Mode,
+    counts: Counts,
+    errors: Vec<RowError>,
+    error_count: u64,
+}
+
+impl ReportBuilder {
+    /// An empty one.
+    pub fn new(mode: Mode) -> ReportBuilder {
+        ReportBuilder { mode, counts: Counts::default(), errors: Vec::new(), error_count: 0 }
+    }
+
+    /// The counts so far, to be added to.
+    pub fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+
+    /// The rows read so far.
+    pub fn rows_read(&self) -> u64 {
+        self.counts.read
+    }
+
+    /// Notes an error; beyond [`ERRORS_MAX`] it is counted, and `error` is not even made.
+    pub fn error(&mut self, error: impl FnOnce() -> RowError) {
+        self.error_count += 1;
+        if self.errors.len() < ERRORS_MAX as usize {
+            self.errors.push(error());
+        }
+    }
+
+    /// The report: `row` and `tx` differ in this one decision.
+    pub fn finish(self) -> Report {
+        let not_applied = match self.mode {
+            Mode::Tx if self.error_count > 0 => Some(NotApplied::TxErrors),
+            Mode::Row if self.error_count > ERRORS_MAX => Some(NotApplied::TooManyErrors),
+            Mode::Tx | Mode::Row => None,
+        };
+        let ReportBuilder { mode, counts, errors, error_count } = self;
+        Report { mode, counts, not_applied, errors, error_count }
+    }
+}

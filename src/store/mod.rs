@@ -1,0 +1,199 @@
+//! The store: what is kept, as the rest of the house sees it. SQL is behind this door only.
+//!
+//! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
+//! do what it does best. The tenant is the first argument of every function that reaches data.
+
+pub mod secrets;
+pub mod sqlite;
+
+use std::io::Read;
+
+use async_trait::async_trait;
+
+use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Remembered};
+use crate::contact::{Contact, ContactId, ContactNumber, FieldType, ProgramTag, Region, Schema};
+use crate::import::{Change, IdentityKeys, Report, RowFound};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+
+/// Why the store did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot now, and may be able to later: the disk is full, the file is locked, the database is away.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// It was asked for something that cannot be: the sentence is for the operator who asked.
+    #[error("{0}")]
+    Refused(String),
+    /// Another attempt has taken the command over; what this one did is void.
+    #[error("this attempt lost its claim")]
+    LostClaim,
+    /// It failed in a way that nobody planned.
+    #[error("the store failed: {0}")]
+    Fault(String),
+}
+
+/// What an import's transaction starts from.
+#[derive(Clone, Debug)]
+pub struct ImportContext {
+    /// The fields as they are now.
+    pub schema: Schema,
+    /// Whose national phone spellings the file uses.
+    pub region: Region,
+    /// What marks the ids of the program's contacts.
+    pub tag: ProgramTag,
+    /// The number of the next contact to be added.
+    pub next_number: ContactNumber,
+}
+
+/// What a batch of rows wants to know of the program, as the earlier batches of the import left it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// A row each.
+    pub keys: &'a [IdentityKeys<'a>],
+    /// Whether the values of the contacts found by id are wanted (not only which they are).
+    pub values: bool,
+    /// Whether a row that has ids wants to know who holds its phone, where the ids find a contact. (Not needed where
+    /// that contact itself holds it; then the answer is that contact.)
+    pub phones_of_existing: bool,
+    /// The same, where its ids find no contact.
+    pub phones_of_new: bool,
+}
+
+/// How an import begins.
+pub enum Begin {
+    /// Its transaction is open.
+    Open(Box<dyn ImportTx>),
+    /// An earlier attempt committed before it could tell: this is what it reported.
+    AlreadyApplied(Report),
+}
+
+/// The one transaction of an import. Blocking: it is used from a thread of its own. Dropping it rolls back.
+pub trait ImportTx: Send {
+    /// What the import starts from.
+    fn context(&self) -> &ImportContext;
+    /// Finds the contacts of a batch: one answer for each of `lookup.keys`, in their order.
+    fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError>;
+    /// Makes changes, in their order, within the transaction. They are valid: they come from a plan.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+    /// Commits contacts and report together, durably; [`StoreError::LostClaim`] if another attempt has taken over.
+    fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError>;
+    /// Undoes everything.
+    fn rollback(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Which contacts of a program are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ContactQuery {
+    /// Leave inactive ones out.
+    pub active_only: bool,
+    /// Only those that changed after this moment (strictly), in milliseconds since 1970-01-01 UTC.
+    pub updated_after_ms: Option<i64>,
+    /// How many to pass over, in the order of creation.
+    pub offset: u64,
+    /// How many at most.
+    pub count: u32,
+}
+
+/// A page of contacts, read at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContactPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// In the order of creation.
+    pub contacts: Vec<Contact>,
+}
+
+/// What every home of the data does. All moments are milliseconds since 1970-01-01 UTC.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // Operators: accounts, programs, fields, tokens.
+
+    /// Makes an account.
+    async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError>;
+    /// All accounts, in the order of creation.
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+    /// Makes a program of an account; `Refused` if there is no such account.
+    async fn create_program(&self, account: AccountId, program: NewProgram, now_ms: i64)
+    -> Result<Program, StoreError>;
+    /// The programs of an account, or of all, in the order of creation.
+    async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError>;
+    /// For an operator, who has no account: the program, whosever it is.
+    async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError>;
+    /// Sets whether a program is active; `Refused` if the account has no such program.
+    async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError>;
+    /// Adds a variable; `Refused` if the name is taken, has been removed with another type, or cannot be a name.
+    async fn add_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        field_type: FieldType,
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
+    /// Removes a variable; its values are shown no more. `Refused` if there is none of this name.
+    async fn remove_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
+    /// Makes a token of an account with this text and secret; `Refused` if there is no such account.
+    async fn create_token(
+        &self,
+        account: AccountId,
+        name: &str,
+        token: &str,
+        secret: &Secret,
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
+    /// The tokens of an account, or of all, in the order of creation, revoked ones too.
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError>;
+    /// Revokes a token at once and for good; `Refused` if there is none, or it already is.
+    async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError>;
+
+    // Requests.
+
+    /// The token of this text, unless it is revoked.
+    async fn token(&self, token: &str) -> Result<Option<Token>, StoreError>;
+    /// A program of an account.
+    async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError>;
+    /// The fields of a program of an account.
+    async fn schema(&self, account: AccountId, program: ProgramId) -> Result<Schema, StoreError>;
+    /// Whether this token's signature was accepted before.
+    async fn remembered(&self, token: TokenNumber, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError>;
+    /// Accepts a command, durably and once: see [`Accepted`].
+    async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError>;
+    /// A command of an account.
+    async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError>;
+    /// A page of a program's contacts; never half an import.
+    async fn contacts(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: ContactQuery,
+    ) -> Result<ContactPage, StoreError>;
+    /// A contact of an account, with its program.
+    async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError>;
+
+    // The worker.
+
+    /// Takes on the oldest waiting command of some program that has none running; accounts take turns.
+    async fn claim(&self, now_ms: i64) -> Result<Option<Claim>, StoreError>;
+    /// Ends when a command may have become claimable since the last call of `claim`.
+    async fn work_arrived(&self);
+    /// Puts a command that was claimed but not finished back to the head of its program's queue.
+    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError>;
+    /// Completes a command and wakes who waits for it. `LostClaim` if another attempt has taken over.
+    async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError>;
+    /// Who waits for completions on this node.
+    fn completions(&self) -> &Completions;
+    /// Says how many rows of a running import have been judged.
+    fn progress(&self, claim: &Claim, rows: u64);
+    /// The file of a command, in UTF-8. Blocking.
+    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError>;
+    /// Opens the import's transaction, or tells that an earlier attempt committed it. Blocking.
+    fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError>;
+    /// Finishes what must not be lost, and closes. No other call comes after it.
+    async fn close(&self) -> Result<(), StoreError>;
+}

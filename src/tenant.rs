@@ -1,0 +1,144 @@
+//! Whose data it is: accounts, their programs and their tokens. Every door to data asks for one of these ids first.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::contact::{Phone, ProgramTag, Region};
+
+/// An account: a college, or a public programme's office.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AccountId(pub Uuid);
+
+/// A program of an account; the scope of all contact matching.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProgramId(pub Uuid);
+
+impl AccountId {
+    /// Reads the 36-character form, any case.
+    pub fn parse(text: &str) -> Option<AccountId> {
+        crate::contact::parse_uuid(text).map(AccountId)
+    }
+}
+
+impl ProgramId {
+    /// Reads the 36-character form, any case.
+    pub fn parse(text: &str) -> Option<ProgramId> {
+        crate::contact::parse_uuid(text).map(ProgramId)
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Display for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// An account, as it is listed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// For people.
+    pub name: String,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+}
+
+/// A program, as it is listed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// Its id.
+    pub id: ProgramId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// For people.
+    pub name: String,
+    /// False once archived; it can still be imported into.
+    pub active: bool,
+    /// Whose national phone spellings its files use.
+    pub region: Region,
+    /// The number that it texts from.
+    pub phone: Option<Phone>,
+    /// A name of the tz database.
+    pub timezone: Option<String>,
+    /// What marks its contacts' ids.
+    pub tag: ProgramTag,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+}
+
+/// What a new program is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewProgram {
+    /// For people.
+    pub name: String,
+    /// Whose national phone spellings its files use.
+    pub region: Region,
+    /// The number that it texts from.
+    pub phone: Option<Phone>,
+    /// A name of the tz database.
+    pub timezone: Option<String>,
+}
+
+/// The secret of a token: HMAC key material, shown once and never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(zeroize::Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text as it is handed out.
+    pub fn new(text: String) -> Secret {
+        Secret(zeroize::Zeroizing::new(text))
+    }
+
+    /// The text itself, for signing and for showing it once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The number of a token in the store: what commands and remembered signatures refer to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TokenNumber(pub i64);
+
+/// A token that may sign requests, with what is needed to check them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// Its number.
+    pub number: TokenNumber,
+    /// The one account that it sees.
+    pub account: AccountId,
+    /// The opaque text in the header.
+    pub token: String,
+    /// What its commands are `from`.
+    pub name: String,
+    /// What it signs with.
+    pub secret: Secret,
+}
+
+/// A token, as it is listed: without its secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenListing {
+    /// The opaque text in the header.
+    pub token: String,
+    /// Whose it is.
+    pub account: AccountId,
+    /// For people.
+    pub name: String,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// When it was revoked.
+    pub revoked_ms: Option<i64>,
+}
