@@ -55,7 +55,7 @@ fn verdict(number: u64, prefix: Prefix) -> Verdict {
     }
 }
 
-/// Shortest and longest plain spelling: ten bare digits, `+1 (239) - 574 - 5030`.
+/// From ten bare digits to `+1 (239) 574 - 5030` and a blank; what is longer is no plain spelling.
 const SPELLING_BYTES: std::ops::RangeInclusive<usize> = 10..=20;
 
 /// The ten digits, if the spelling leaves no doubt that it means an NANP number.
