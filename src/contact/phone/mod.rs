@@ -4,7 +4,7 @@
 //! program's [`Region`] only decides how a number without country code is read. Letters and extensions are refused: a contact
 //! is sent text messages, and neither a vanity number nor an extension receives any.
 //!
-//! Numbers of the North American plan in plain spelling, which is nearly every cell, are judged by the table in [`nanp`];
+//! Numbers of the North American plan in plain spelling, which is nearly every cell, are judged by the table in `nanp`;
 //! everything else is asked of the library.
 //!
 //! Not here: what a blank cell means, whose number it is, whether anyone answers.

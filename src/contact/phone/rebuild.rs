@@ -82,7 +82,7 @@ fn versions_in_library() -> (String, String) {
 }
 
 #[test]
-#[ignore = "asks the library 13 million times; in a release build some seconds"]
+#[ignore = "asks the library 13 million times: half a minute in a release build"]
 fn whole_table() {
     let (library_version, metadata_version) = versions_in_library();
     let runs = runs_of(PREFIXES.map(ask_library));
