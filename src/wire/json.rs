@@ -13,8 +13,7 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -160,7 +159,7 @@ struct Found {
     /// The pointer of the value that is being read.
     pointer: String,
     duplicates: Vec<String>,
-    /// The same as `duplicates`: one object may itself stand under a repeated key.
+    /// The same as `duplicates`. It catches the third time of a key, and objects that themselves stand under a repeated key.
     listed: HashSet<String>,
     values: usize,
 }
@@ -185,7 +184,8 @@ impl Found {
     }
 
     fn list_duplicate(&mut self) {
-        if self.duplicates.len() < DUPLICATE_KEYS_MAX && self.listed.insert(self.pointer.clone()) {
+        if self.duplicates.len() < DUPLICATE_KEYS_MAX && !self.listed.contains(&self.pointer) {
+            self.listed.insert(self.pointer.clone());
             self.duplicates.push(self.pointer.clone());
         }
     }
@@ -260,19 +260,11 @@ impl<'de> Visitor<'de> for Listener<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Json<'de>, A::Error> {
         let found = self.found;
         let mut members = Vec::new();
-        // Each key, and whether it has been listed.
-        let mut keys: HashMap<Cow<'de, str>, bool> = HashMap::new();
+        let mut keys: HashSet<Cow<'de, str>> = HashSet::new();
         while let Some(key) = source.next_key_seed(Key)? {
             let back = found.enter(&key);
-            match keys.entry(key.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(false);
-                }
-                Entry::Occupied(mut listed) => {
-                    if !listed.insert(true) {
-                        found.list_duplicate();
-                    }
-                }
+            if !keys.insert(key.clone()) {
+                found.list_duplicate();
             }
             let value = source.next_value_seed(Listener { found })?;
             found.leave(back);
