@@ -173,6 +173,11 @@ impl<R: Read> RowReader<R> {
         self.batch_of(BATCH_ROWS_MAX)
     }
 
+    /// Whether everything has been read, as far as is known: false may still be followed by no batch.
+    pub fn is_at_end(&self) -> bool {
+        self.ended && self.at == self.valid
+    }
+
     fn batch_of(&mut self, rows_max: usize) -> Result<Option<Batch>, RowsFault> {
         while !self.splitter.is_full(rows_max) {
             if self.at == self.valid {
