@@ -2,19 +2,21 @@
 //!
 //! The rooms, in reading order; who may use whom is held by `tests/doors.rs`, and told in `ARCHITECTURE.md`.
 
-/// A command's life, and the worker.
-pub mod command;
 /// The vocabulary: field types, values, phones, schemas, contacts.
 pub mod contact;
-/// What an import means: options, rows, plan, report.
-pub mod import;
-/// What a caller may be told: code, status, words, remedy.
-pub mod problem;
-/// The string that is signed; sign and verify.
-pub mod signature;
-/// What is kept.
-pub mod store;
 /// Whose data it is: accounts, programs, tokens.
 pub mod tenant;
+/// What an import means: options, rows, plan, report.
+pub mod import;
+/// A command's life, and the worker.
+pub mod command;
+/// What is kept.
+pub mod store;
+/// The string that is signed; sign and verify.
+pub mod signature;
+/// What a caller may be told: code, status, words, remedy.
+pub mod problem;
 /// The public JSON, request and answer.
 pub mod wire;
+/// The HTTP API.
+pub mod http;

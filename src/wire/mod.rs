@@ -4,6 +4,10 @@
 //! stored ones, even where they look alike.
 
 pub mod json;
+mod contacts;
+mod request;
 mod status;
 
+pub use contacts::{ContactJson, Envelope, FullContactJson, ProgramJson, SchemaJson};
+pub use request::{ImportRequest, read_import, write_import};
 pub use status::{ErrorEntry, Message, Progress, Rows, Status};
