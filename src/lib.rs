@@ -4,6 +4,8 @@
 
 /// A command's life, and the worker.
 pub mod command;
+/// Settings as types.
+pub mod config;
 /// The vocabulary: field types, values, phones, schemas, contacts.
 pub mod contact;
 /// What an import means: options, rows, plan, report.
