@@ -2,6 +2,10 @@
 //!
 //! The rooms, in reading order; who may use whom is held by `tests/doors.rs`, and told in `ARCHITECTURE.md`.
 
+/// The one place that wires rooms together.
+pub mod app;
+/// The command line: operator's commands, and the real HTTP client.
+pub mod cli;
 /// A command's life, and the worker.
 pub mod command;
 /// Settings as types.
