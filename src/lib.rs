@@ -20,3 +20,9 @@ pub mod problem;
 pub mod wire;
 /// The HTTP API.
 pub mod http;
+/// Settings as types.
+pub mod config;
+/// The command line.
+pub mod cli;
+/// The one place that wires the rooms together.
+pub mod app;

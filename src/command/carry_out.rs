@@ -6,6 +6,7 @@ use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Claim;
+use super::crash_point::crash_point;
 use crate::import::{
     FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowError, RowReader, RowsFault, bad_encoding, file_errors,
 };
@@ -45,6 +46,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
         Begin::AlreadyApplied(report) => return Ok(report),
         Begin::Open(tx) => tx,
     };
+    crash_point("import.begun");
     let reader = RowReader::new(store.payload(claim)?, COMMA);
     let progress = |rows| store.progress(claim, rows);
     let report = match judge(reader, tx.as_mut(), claim, now_ms, &progress)? {
@@ -162,6 +164,7 @@ fn step(
     if !changes.is_empty() {
         tx.apply(&changes)?;
     }
+    crash_point("import.batch_applied");
     Ok(())
 }
 

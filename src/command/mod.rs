@@ -4,6 +4,7 @@
 
 mod carry_out;
 mod completions;
+pub(crate) mod crash_point;
 mod worker;
 
 use std::fmt;

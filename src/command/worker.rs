@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::crash_point::crash_point;
 use super::carry_out::{RunFault, carry_out};
 use super::{Claim, Clock};
 use crate::import::Report;
@@ -131,7 +132,10 @@ impl Worker {
         let mut pause = PAUSE_FIRST;
         loop {
             match self.store.finish(claim, report, trace, (self.clock)()).await {
-                Ok(()) => return log_report(claim, report, trace),
+                Ok(()) => {
+                    crash_point("import.complete");
+                    return log_report(claim, report, trace);
+                }
                 Err(StoreError::LostClaim) => {
                     tracing::warn!(trace, command = %claim.command, "another attempt has taken the command over");
                     return;

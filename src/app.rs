@@ -1,0 +1,132 @@
+//! The one place that wires the rooms together: a store, workers, a listener. It knows every room and decides nothing.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::command::{Clock, Workers};
+use crate::config::{MasterKey, Settings};
+use crate::http::{HttpSettings, router};
+use crate::store::secrets::MasterKeySource;
+use crate::store::sqlite::{self, SqliteSettings, SqliteStore};
+use crate::store::{Store, StoreError};
+
+/// How long a client may take for the headers of a request, and a connection may be idle between two.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a process wants of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// An operator's command; a service may be running beside it.
+    Operator,
+    /// The one service.
+    Serve,
+}
+
+/// Opens the store that the settings name.
+pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store>, StoreError> {
+    let master_key = match &settings.master_key {
+        MasterKey::InData => MasterKeySource::FileOrNew(settings.data.join("master.key")),
+        MasterKey::Text(text) => MasterKeySource::Text(text.expose().to_owned().into()),
+        MasterKey::File(path) => MasterKeySource::File(path.clone()),
+    };
+    let role = match role {
+        Role::Operator => sqlite::Role::Operate,
+        Role::Serve => sqlite::Role::Serve,
+    };
+    let queue_max = u32::try_from(settings.queue_max).unwrap_or(u32::MAX);
+    let settings = SqliteSettings { data: settings.data.clone(), master_key, role, queue_max };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings)).await;
+    let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
+    Ok(Arc::new(store))
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// As it was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        reason: io::Error,
+    },
+}
+
+/// The running service.
+pub struct Service {
+    address: SocketAddr,
+    store: Arc<dyn Store>,
+    workers: Workers,
+    stopping: watch::Sender<bool>,
+    handle: Handle<SocketAddr>,
+    server: JoinHandle<io::Result<()>>,
+    drain: Duration,
+}
+
+impl Service {
+    /// Opens the store, and starts workers and listener.
+    pub async fn start(settings: &Settings) -> Result<Service, StartError> {
+        let at_address = |reason| StartError::Listen { address: settings.listen, reason };
+        let listener = TcpListener::bind(settings.listen).map_err(at_address)?;
+        let address = listener.local_addr().map_err(at_address)?;
+        let store = open_store(settings, Role::Serve).await?;
+        let (stopping, stopped) = watch::channel(false);
+        let handle = Handle::new();
+        let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
+        let mut server = axum_server::from_tcp(listener).map_err(at_address)?.handle(handle.clone()).first_request_timeout(HEADERS_WITHIN);
+        server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
+        let server = tokio::spawn(server.serve(app.into_make_service()));
+        let workers = Workers::start(&store, settings.workers.count(), clock());
+        let drain = Duration::from_secs(settings.drain_seconds);
+        Ok(Service { address, store, workers, stopping, handle, server, drain })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests, finishes those that run and the imports that have begun, and closes. What is queued stays
+    /// queued; an import that takes longer than the drain time is rolled back, and carried out after the next start.
+    pub async fn stop(self) {
+        tracing::info!(drain_seconds = self.drain.as_secs(), "stopping");
+        self.stopping.send_replace(true);
+        self.handle.graceful_shutdown(Some(self.drain));
+        let drained = self.workers.drain(self.drain).await;
+        if let Ok(Err(fault)) = self.server.await {
+            tracing::error!(%fault, "the listener failed");
+        }
+        if !drained {
+            tracing::warn!("imports were still running at the end of the drain time; the next start carries them out");
+            return;
+        }
+        if let Err(fault) = self.store.close().await {
+            tracing::error!(%fault, "closing the store failed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    HttpSettings {
+        freshness: SignedDuration::from_secs(i64::try_from(settings.freshness_seconds).unwrap_or(i64::MAX)),
+        body_bytes_max: settings.body_bytes_max,
+        body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
+        wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
+    }
+}
+
+fn clock() -> Clock {
+    Arc::new(|| Timestamp::now().as_millisecond())
+}

@@ -1,0 +1,300 @@
+//! The HTTP client: signs a request, sends it, and sends it again where that is safe.
+//!
+//! An import is applied exactly once by its signature, so the very same signed request may be sent again while it is fresh,
+//! whatever became of the first one. What an answer means is for `transfer`, `status` and `problem_text` to say.
+
+use std::io::{self, ErrorKind, Read};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use ureq::http::Response;
+use ureq::{Agent, Body, SendBody};
+
+use crate::contact::date_time::print_ms;
+
+use super::failure::Failure;
+use super::location::Origin;
+use super::operator::now_ms;
+use super::output::escape;
+use super::problem_text::refusal;
+use super::signing::{AUTHORIZATION, CredentialArgs, Credentials, DATE, Signed, explain};
+
+/// How long a connection may take.
+const CONNECT_SECONDS: u64 = 10;
+/// How long a service may take to answer, beyond what it was asked to wait.
+const ANSWER_SECONDS: u64 = 120;
+/// The largest answer that is read: a report of a thousand errors with long cells has some 10 MB.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// From this size on the service is asked before the body is sent, so that it can refuse without taking it in.
+const EXPECT_CONTINUE_BYTES: usize = 1 << 20;
+/// How often one request is sent at most.
+const ATTEMPTS_MAX: u32 = 8;
+/// How long one request is tried: well within the 15 minutes for which its signature is fresh.
+const TRYING_SECONDS_MAX: u64 = 600;
+
+/// Where to send, and what to sign with.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ClientArgs {
+    /// The service
+    #[arg(long, env = "ROSTER_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    #[command(flatten)]
+    credentials: CredentialArgs,
+}
+
+impl ClientArgs {
+    /// A client for `origin`, or where that is not known, for `--url`.
+    pub(super) fn client(&self, origin: Option<Origin>) -> Result<Client, Failure> {
+        let origin = origin.map_or_else(|| Origin::parse(&self.url), Ok)?;
+        Ok(Client::new(origin, self.credentials.credentials()?))
+    }
+}
+
+/// A client of one service with one token.
+pub(super) struct Client {
+    agent: Agent,
+    origin: Origin,
+    credentials: Credentials,
+}
+
+/// What to do where nobody answers at the address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unreachable {
+    /// Say so: nothing was begun.
+    GiveUp,
+    /// It was there a moment ago, and may be restarting.
+    TryAgain,
+}
+
+/// What a service answered: with a success.
+pub(super) struct Answer {
+    /// 200, 202, …
+    pub(super) status: u16,
+    /// The path of the command.
+    pub(super) location: Option<String>,
+    /// The request had been accepted before; nothing ran twice.
+    pub(super) replayed: bool,
+    /// The body's bytes.
+    pub(super) body: Vec<u8>,
+}
+
+/// A request that is sent, maybe more than once, with one signature.
+struct Request<'a> {
+    method: &'static str,
+    path: &'a str,
+    body: &'a [u8],
+    wait_seconds: Option<u64>,
+    signed: Signed,
+}
+
+/// What became of one attempt.
+enum Attempt {
+    Answered {
+        status: u16,
+        retry_after_seconds: Option<u64>,
+        answer: Answer,
+    },
+    /// Nobody was there: nothing can have been begun.
+    NotSent(Failure),
+    /// The connection broke: nobody knows what the service got.
+    Broken(Failure),
+}
+
+impl Client {
+    /// A client; it opens no connection yet.
+    pub(super) fn new(origin: Origin, credentials: Credentials) -> Client {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("roster/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
+            .timeout_recv_response(Some(Duration::from_secs(ANSWER_SECONDS)));
+        if origin.is_loopback() {
+            config = config.proxy(None);
+        }
+        Client { agent: config.build().new_agent(), origin, credentials }
+    }
+
+    /// Sends a body; `sent` is told how many bytes have gone, from 0 again with each attempt.
+    pub(super) fn post(&self, path: &str, body: &[u8], sent: &dyn Fn(u64)) -> Result<Answer, Failure> {
+        self.send(&self.request("POST", path, body, None), sent, Unreachable::GiveUp)
+    }
+
+    /// Asks for a path; with `wait_seconds` the service holds the answer back until there is news.
+    pub(super) fn get(
+        &self,
+        path: &str,
+        wait_seconds: Option<u64>,
+        unreachable: Unreachable,
+    ) -> Result<Answer, Failure> {
+        self.send(&self.request("GET", path, b"", wait_seconds), &|_| (), unreachable)
+    }
+
+    fn request<'a>(
+        &self,
+        method: &'static str,
+        path: &'a str,
+        body: &'a [u8],
+        wait_seconds: Option<u64>,
+    ) -> Request<'a> {
+        let signed = self.credentials.sign(method, path, body, &print_ms(now_ms()));
+        Request { method, path, body, wait_seconds, signed }
+    }
+
+    /// Sends until there is an answer that sending again would not change.
+    fn send(&self, request: &Request<'_>, sent: &dyn Fn(u64), unreachable: Unreachable) -> Result<Answer, Failure> {
+        let mut patience = Patience::default();
+        loop {
+            let (failure, asked) = match self.attempt(request, sent) {
+                Attempt::Answered { status: 200..=299, answer, .. } => return Ok(answer),
+                Attempt::Answered { status, retry_after_seconds, answer } => {
+                    let failure = self.refusal(request, &answer);
+                    if !is_passing(status) {
+                        return Err(failure);
+                    }
+                    (failure, retry_after_seconds)
+                }
+                Attempt::NotSent(failure) if unreachable == Unreachable::GiveUp => return Err(failure),
+                Attempt::NotSent(failure) | Attempt::Broken(failure) => (failure, None),
+            };
+            match patience.pause(asked) {
+                Some(pause) => thread::sleep(pause),
+                None => return Err(failure),
+            }
+        }
+    }
+
+    fn attempt(&self, request: &Request<'_>, sent: &dyn Fn(u64)) -> Attempt {
+        match self.exchange(request, sent) {
+            Ok(response) => self.read(response).unwrap_or_else(|error| Attempt::Broken(self.unreached(&error))),
+            Err(error) if is_before_sending(&error) => Attempt::NotSent(self.unreached(&error)),
+            Err(error) => Attempt::Broken(self.unreached(&error)),
+        }
+    }
+
+    fn exchange(&self, request: &Request<'_>, sent: &dyn Fn(u64)) -> Result<Response<Body>, ureq::Error> {
+        let Request { method, path, body, wait_seconds, signed } = request;
+        let mut builder = ureq::http::Request::builder()
+            .method(*method)
+            .uri(self.origin.join(path))
+            .header(AUTHORIZATION, &signed.authorization)
+            .header(DATE, &signed.date)
+            .header("Accept", "application/json");
+        if let Some(seconds) = wait_seconds {
+            builder = builder.header("Prefer", format!("wait={seconds}"));
+        }
+        if body.is_empty() {
+            return self.agent.run(builder.body(())?);
+        }
+        builder = builder.header("Content-Type", "application/json").header("Content-Length", body.len());
+        if body.len() >= EXPECT_CONTINUE_BYTES {
+            builder = builder.header("Expect", "100-continue");
+        }
+        let mut reader = Counted { rest: body, gone: 0, sent };
+        self.agent.run(builder.body(SendBody::from_reader(&mut reader))?)
+    }
+
+    fn read(&self, response: Response<Body>) -> Result<Attempt, ureq::Error> {
+        let (parts, mut body) = response.into_parts();
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let status = parts.status.as_u16();
+        let answer = Answer {
+            status,
+            location: header("Location").map(str::to_owned),
+            replayed: header("Idempotency-Replayed") == Some("true"),
+            body: body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?,
+        };
+        let retry_after_seconds = header("Retry-After").and_then(|value| value.trim().parse().ok());
+        Ok(Attempt::Answered { status, retry_after_seconds, answer })
+    }
+
+    fn refusal(&self, request: &Request<'_>, answer: &Answer) -> Failure {
+        let Request { method, path, body, signed, .. } = request;
+        if let (300..=399, Some(location)) = (answer.status, &answer.location) {
+            let text = format!("{} sends on to {} ({})", self.origin, escape(location), answer.status);
+            return Failure::yours(text).with_remedy("Give the service's own address as --url.");
+        }
+        let own = || explain(&self.credentials.token, method, path, body, &signed.date);
+        refusal(answer.status, &answer.body, own)
+    }
+
+    fn unreached(&self, error: &ureq::Error) -> Failure {
+        let text = format!("cannot reach {}: {error}", self.origin);
+        match error {
+            ureq::Error::Http(_) | ureq::Error::BadUri(_) => Failure::yours(text),
+            _ => Failure::ours(text).with_remedy("Is the service running there? 'roster serve' starts one."),
+        }
+    }
+}
+
+/// Whether the same request may be answered otherwise a little later.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 429 | 502..=504)
+}
+
+/// Whether an error means that no byte of the request can have arrived, nor ever will by trying on at once.
+fn is_before_sending(error: &ureq::Error) -> bool {
+    use ureq::Error::{BadUri, ConnectionFailed, HostNotFound, Http, InvalidProxyUrl, Io, Tls};
+    match error {
+        BadUri(_) | Http(_) | HostNotFound | ConnectionFailed | InvalidProxyUrl | Tls(_) => true,
+        Io(error) => {
+            use ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+            matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+        }
+        _ => false,
+    }
+}
+
+/// How much longer a request is tried.
+#[derive(Default)]
+struct Patience {
+    attempts: u32,
+    waited_seconds: u64,
+}
+
+impl Patience {
+    /// How long to wait before the next attempt: as asked, else 1, 2, 4, … 30 seconds. `None`: it was the last.
+    fn pause(&mut self, asked_seconds: Option<u64>) -> Option<Duration> {
+        self.attempts += 1;
+        let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30)).max(1);
+        self.waited_seconds = self.waited_seconds.saturating_add(seconds);
+        let goes_on = self.attempts < ATTEMPTS_MAX && self.waited_seconds <= TRYING_SECONDS_MAX;
+        goes_on.then(|| Duration::from_secs(seconds))
+    }
+}
+
+/// A body that tells how much of it has been read.
+struct Counted<'a> {
+    rest: &'a [u8],
+    gone: u64,
+    sent: &'a dyn Fn(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.rest.read(buffer)?;
+        self.gone += count as u64;
+        (self.sent)(self.gone);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(asked: Option<u64>) -> Vec<u64> {
+        let mut patience = Patience::default();
+        std::iter::from_fn(|| patience.pause(asked)).map(|pause| pause.as_secs()).collect()
+    }
+
+    #[test]
+    fn patience_grows_and_ends() {
+        assert_eq!(pauses(None), [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(pauses(Some(0)), [1; 7]);
+        assert_eq!(pauses(Some(200)), [200, 200, 200], "it ends while the signature is still fresh");
+        assert_eq!(pauses(Some(u64::MAX)), [0; 0]);
+    }
+}

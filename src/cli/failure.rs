@@ -1,0 +1,95 @@
+//! What ends a command early: whose it is, and the words for it. The exit code follows from whose it is.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::app::StartError;
+use crate::config::ConfigError;
+use crate::store::StoreError;
+
+/// How a command ended, as scripts see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exit {
+    /// Everything is done.
+    Done,
+    /// The import ran, but rows, or the whole file, were refused.
+    RowsRefused,
+    /// The caller has to change something: arguments, signature, file.
+    Yours,
+    /// The service, the network or this program failed.
+    Ours,
+}
+
+impl Exit {
+    /// The documented numbers.
+    pub(super) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Exit::Done => 0,
+            Exit::RowsRefused => 1,
+            Exit::Yours => 2,
+            Exit::Ours => 3,
+        })
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Failure {
+    /// [`Exit::Yours`] or [`Exit::Ours`].
+    pub(super) exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    /// The caller has to change something.
+    pub(super) fn yours(text: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Yours, text: text.into() }
+    }
+
+    /// The service, the network or this program failed.
+    pub(super) fn ours(text: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Ours, text: text.into() }
+    }
+
+    /// With words before it, on a line of their own.
+    #[must_use]
+    pub(super) fn after(self, words: &str) -> Failure {
+        Failure { text: format!("{words}\n{}", self.text), ..self }
+    }
+
+    /// With a line after it.
+    #[must_use]
+    pub(super) fn with_remedy(self, remedy: &str) -> Failure {
+        Failure { text: format!("{}\n{remedy}", self.text), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::yours(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        let text = error.to_string();
+        match error {
+            StoreError::Refused(_) => Failure::yours(text),
+            StoreError::Unavailable(_) | StoreError::LostClaim | StoreError::Fault(_) => Failure::ours(text),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        match error {
+            StartError::Store(error) => error.into(),
+        }
+    }
+}

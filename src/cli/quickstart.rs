@@ -1,0 +1,289 @@
+//! `roster quickstart`: from nothing to an imported file in one command.
+//!
+//! It makes what is not there yet, starts the service in this process, and then is a client like any other: the sample goes
+//! through the real HTTP interface. On a directory that it made before it works again.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use tokio::runtime::Runtime;
+
+use crate::app::Service;
+use crate::config::Settings;
+use crate::contact::Region;
+use crate::store::Store;
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId};
+use crate::wire::Status;
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::field::NewField;
+use super::import::default_options;
+use super::location::Origin;
+use super::logging::{self, DefaultLevel};
+use super::operator::{in_store, now_ms, runtime};
+use super::output::Output;
+use super::program::create_with_fields;
+use super::serve::{Signals, print_address, stop_on_signal};
+use super::settings::{GlobalArgs, ServiceArgs};
+use super::signing::Credentials;
+use super::token::Minted;
+use super::transfer::{Seen, Transfer, send_and_wait};
+use super::{report, shell};
+
+/// The file that is imported; `samples/make_contacts.py` makes it.
+const SAMPLE: &[u8] = include_bytes!("../../samples/contacts.csv");
+const SAMPLE_NAME: &str = "sample-contacts.csv";
+const ACCOUNT: &str = "Example College";
+const PROGRAM: &str = "Fall Outreach";
+const TOKEN: &str = "quickstart";
+
+/// The program's own fields: one for each column of the sample that is no system field, of many types.
+const FIELDS: [&str; 11] = [
+    "major:String",
+    "gpa:Float",
+    "credits:Numeric",
+    "honors:Maybe (Boolean)",
+    "fafsa_complete:Boolean",
+    "birth_date:Maybe (Date)",
+    "enrolled_on:Date",
+    "last_contact_at:Maybe (DateTime)",
+    "advisor_phone:Maybe (Phone)",
+    "crm_id:Maybe (UUID)",
+    "notes:String",
+];
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  roster quickstart --data /tmp/roster-try --listen 127.0.0.1:0")]
+pub(super) struct QuickstartArgs {
+    #[command(flatten)]
+    service: ServiceArgs,
+    /// Stop after the import instead of serving on
+    #[arg(long, env = "ROSTER_ONCE", value_parser = BoolishValueParser::new())]
+    once: bool,
+}
+
+/// What there is to sign and import with.
+struct Prepared {
+    account: AccountId,
+    program: ProgramId,
+    credentials: Credentials,
+}
+
+pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
+    let settings = global.settings(args.service.given())?;
+    logging::start(&settings, DefaultLevel::Warn)?;
+    let runtime = runtime()?;
+    let prepared = runtime.block_on(in_store(&settings, async |store| prepare(&*store).await))?;
+    let sample = write_sample(&settings.data)?;
+    let service = runtime.block_on(Service::start(&settings)).map_err(|error| {
+        Failure::from(error).with_remedy("If the port is taken: --listen 127.0.0.1:0 takes any free one.")
+    })?;
+    let run = Run { settings: &settings, prepared: &prepared, sample: &sample, address: service.address(), output };
+    let ended = if args.once { once(&run, service, &runtime) } else { serve_on(&run, service, &runtime) };
+    runtime.shutdown_background();
+    ended
+}
+
+/// Imports, stops, and prints what to do next.
+fn once(run: &Run<'_>, service: Service, runtime: &Runtime) -> Result<Exit, Failure> {
+    let seen = run.import();
+    runtime.block_on(service.stop());
+    run.print(&seen?, &[("Serve it", run.serve_command()), ("Then import it again", run.import_command())])?;
+    Ok(Exit::Done)
+}
+
+/// Imports, prints what to do next, and serves until a signal comes.
+fn serve_on(run: &Run<'_>, service: Service, runtime: &Runtime) -> Result<Exit, Failure> {
+    if !run.output.json {
+        print_address(&service, run.output)?;
+    }
+    let printed =
+        run.import().and_then(|seen| run.print(&seen, &[("Next, in another terminal", run.import_command())]));
+    if let Err(failure) = printed {
+        runtime.block_on(service.stop());
+        return Err(failure);
+    }
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        run.output.say("Serving on; Ctrl-C stops.");
+        stop_on_signal(service, &mut signals, run.output).await
+    })
+}
+
+/// Finds or makes account, program and token.
+async fn prepare(store: &dyn Store) -> Result<Prepared, Failure> {
+    let account = find_or_make_account(store).await?;
+    let program = find_or_make_program(store, account.id).await?;
+    let credentials = find_or_make_token(store, account.id).await?;
+    Ok(Prepared { account: account.id, program: program.id, credentials })
+}
+
+async fn find_or_make_account(store: &dyn Store) -> Result<Account, Failure> {
+    let found = store.accounts().await?.into_iter().find(|account| account.name == ACCOUNT);
+    match found {
+        Some(account) => Ok(account),
+        None => Ok(store.create_account(ACCOUNT, now_ms()).await?),
+    }
+}
+
+async fn find_or_make_program(store: &dyn Store, account: AccountId) -> Result<Program, Failure> {
+    let found = store.programs(Some(account)).await?.into_iter().find(|program| program.name == PROGRAM);
+    let fields = fields()?;
+    let Some(program) = found else {
+        let timezone = Some("America/Denver".to_owned());
+        let new = NewProgram { name: PROGRAM.to_owned(), region: Region::US, phone: None, timezone };
+        return create_with_fields(store, account, new, &fields).await;
+    };
+    let schema = store.schema(account, program.id).await?;
+    for NewField { name, field_type } in fields.iter().filter(|field| schema.by_name(&field.name).is_none()) {
+        store.add_field(account, program.id, name, *field_type, now_ms()).await?;
+    }
+    Ok(program)
+}
+
+/// The token of an earlier quickstart, whose secret the store still has, or a new one.
+async fn find_or_make_token(store: &dyn Store, account: AccountId) -> Result<Credentials, Failure> {
+    let listed = store.tokens(Some(account)).await?;
+    if let Some(known) = listed.iter().find(|token| token.name == TOKEN && token.revoked_ms.is_none())
+        && let Some(token) = store.token(&known.token).await?
+    {
+        return Ok(Credentials { token: token.token, secret: token.secret });
+    }
+    let Minted { token, secret } = Minted::create(store, account, TOKEN).await?;
+    Ok(Credentials { token, secret })
+}
+
+fn fields() -> Result<Vec<NewField>, Failure> {
+    FIELDS.iter().map(|field| field.parse().map_err(Failure::ours)).collect()
+}
+
+/// Puts the sample where the next command can name it.
+fn write_sample(data: &Path) -> Result<PathBuf, Failure> {
+    let path = data.join(SAMPLE_NAME);
+    let written = std::fs::create_dir_all(data).and_then(|()| std::fs::write(&path, SAMPLE));
+    written.map_err(|error| Failure::yours(format!("cannot write {}: {error}", path.display())))?;
+    // The path is to work from any directory; one that cannot be resolved still works from this one.
+    Ok(path.canonicalize().unwrap_or(path))
+}
+
+/// One quickstart, with its service running.
+struct Run<'a> {
+    settings: &'a Settings,
+    prepared: &'a Prepared,
+    sample: &'a Path,
+    address: SocketAddr,
+    output: Output,
+}
+
+impl Run<'_> {
+    /// Imports the sample, as any client would.
+    fn import(&self) -> Result<Seen, Failure> {
+        let csv = std::str::from_utf8(SAMPLE).map_err(|error| Failure::ours(format!("the sample: {error}")))?;
+        let client = Client::new(Origin::parse(&self.url())?, self.prepared.credentials.clone());
+        let transfer = Transfer { program: self.prepared.program, csv, options: default_options(csv) };
+        self.output.say(format_args!("Importing {} …", self.sample.display()));
+        send_and_wait(&client, &transfer, self.output)
+    }
+
+    fn print(&self, seen: &Seen, next: &[(&str, String)]) -> Result<(), Failure> {
+        if self.output.json { self.print_json(seen, next) } else { self.print_words(seen, next) }
+    }
+
+    fn print_words(&self, seen: &Seen, next: &[(&str, String)]) -> Result<(), Failure> {
+        let Prepared { account, program, credentials } = self.prepared;
+        let output = self.output;
+        report::print(&seen.status, output)?;
+        output.say("\nThe bad rows are in the sample on purpose: this is what their reports look like.");
+        output.line(format_args!("\naccount        {account}  {ACCOUNT}\nprogram        {program}  {PROGRAM}"))?;
+        output.line(format_args!("ROSTER_TOKEN   {}", credentials.token))?;
+        output.line(format_args!("ROSTER_SECRET  {}", credentials.secret.expose()))?;
+        next.iter().try_for_each(|(when, command)| output.line(format_args!("\n{when}:\n  {command}")))
+    }
+
+    fn print_json(&self, seen: &Seen, next: &[(&str, String)]) -> Result<(), Failure> {
+        let Prepared { account, program, credentials } = self.prepared;
+        self.output.object(&QuickstartJson {
+            url: self.url(),
+            account_id: account.to_string(),
+            program_id: program.to_string(),
+            token: &credentials.token,
+            secret: credentials.secret.expose(),
+            sample: self.sample.display().to_string(),
+            next: next.iter().map(|(_, command)| &**command).collect(),
+            status: &seen.status,
+        })
+    }
+
+    /// Where a client on this machine reaches the service.
+    fn url(&self) -> String {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// The import of the sample, for a shell.
+    fn import_command(&self) -> String {
+        let Credentials { token, secret } = &self.prepared.credentials;
+        let variables = [("ROSTER_TOKEN", &**token), ("ROSTER_SECRET", secret.expose())];
+        let (program, sample) = (self.prepared.program.to_string(), self.sample.to_string_lossy());
+        let words = [&*this_program(), "import", &sample, "--program", &program, "--url", &self.url()];
+        shell::command(&variables, &words)
+    }
+
+    /// The service over the same data, for a shell.
+    fn serve_command(&self) -> String {
+        let data = self.settings.data.canonicalize().unwrap_or_else(|_| self.settings.data.clone());
+        let address = self.address.to_string();
+        let words = [&*this_program(), "serve", "--data", &data.to_string_lossy(), "--listen", &address];
+        shell::command(&[], &words)
+    }
+}
+
+/// The report of a quickstart, as scripts read it.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuickstartJson<'a> {
+    url: String,
+    account_id: String,
+    program_id: String,
+    token: &'a str,
+    secret: &'a str,
+    sample: String,
+    next: Vec<&'a str>,
+    status: &'a Status,
+}
+
+/// How this program is called from any directory.
+fn this_program() -> String {
+    let path = std::env::current_exe().ok();
+    path.map_or_else(|| "roster".to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::contact::Schema;
+
+    use super::super::csv_text::{count_records, header_names};
+    use super::*;
+
+    #[test]
+    fn the_sample_and_the_fields_fit() {
+        let sample = std::str::from_utf8(SAMPLE).expect("UTF-8");
+        let system = Schema::new([]);
+        let own: Vec<String> = fields().expect("fields").into_iter().map(|field| field.name).collect();
+        let columns = header_names(sample);
+        for column in &columns {
+            assert!(system.by_name(column).is_some() || own.contains(column), "{column}");
+        }
+        for field in &own {
+            assert!(columns.contains(field), "{field}");
+        }
+        assert!(count_records(sample) > 2_000);
+    }
+}

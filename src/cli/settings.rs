@@ -1,0 +1,141 @@
+//! The flags that are settings, as text: what they mean is `config`'s to say, so that a flag, a variable and a file are
+//! read alike and refused alike.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use crate::config::{Given, Settings};
+
+use super::failure::Failure;
+use super::output::Output;
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(super) struct GlobalArgs {
+    /// Print JSON: one object, or one a line for lists
+    #[arg(long, global = true, env = "ROSTER_JSON", value_parser = BoolishValueParser::new(), help_heading = "Everywhere")]
+    json: bool,
+    /// Print only data and failures
+    #[arg(long, short, global = true, env = "ROSTER_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Everywhere")]
+    quiet: bool,
+    /// The configuration file (TOML); 'roster serve --print-config' shows what can be in it
+    #[arg(long, global = true, env = "ROSTER_CONFIG", value_name = "FILE", help_heading = "Everywhere")]
+    config: Option<PathBuf>,
+    /// What is logged: off, error, warn, info, debug, trace, or like 'warn,roster=debug'
+    #[arg(long, global = true, env = "ROSTER_LOG_LEVEL", value_name = "LEVEL", help_heading = "Everywhere")]
+    log_level: Option<String>,
+    /// How log lines look: text or json
+    #[arg(long, global = true, env = "ROSTER_LOG_FORMAT", value_name = "FORMAT", help_heading = "Everywhere")]
+    log_format: Option<String>,
+}
+
+/// What every command on the data takes.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DataArgs {
+    /// The directory that holds everything [default: ./roster-data]
+    #[arg(long, env = "ROSTER_DATA", value_name = "DIR")]
+    data: Option<String>,
+    /// Reserved for a PostgreSQL URL; not supported yet
+    #[arg(long, env = "ROSTER_DATABASE", value_name = "URL", conflicts_with = "data", hide = true)]
+    database: Option<String>,
+    /// The master key that encrypts secrets at rest; better in the variable than as a flag, which others can see
+    #[arg(long, env = "ROSTER_MASTER_KEY", value_name = "KEY", hide_short_help = true)]
+    master_key: Option<String>,
+    /// A file that holds the master key [default: a key made in the data directory]
+    #[arg(long, env = "ROSTER_MASTER_KEY_FILE", value_name = "FILE", hide_short_help = true)]
+    master_key_file: Option<String>,
+}
+
+/// What the service takes.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServiceArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The address and port to listen on; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "ROSTER_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+    /// How many imports run at the same time [default: one per processor core]
+    #[arg(long, env = "ROSTER_WORKERS", value_name = "N")]
+    workers: Option<String>,
+    /// How far a signature's time may be from the clock [default: 900]
+    #[arg(long, env = "ROSTER_FRESHNESS_SECONDS", value_name = "N", hide_short_help = true)]
+    freshness_seconds: Option<String>,
+    /// The largest body of a request [default: 67108864]
+    #[arg(long, env = "ROSTER_BODY_BYTES_MAX", value_name = "N", hide_short_help = true)]
+    body_bytes_max: Option<String>,
+    /// The most bytes of bodies in memory at one moment [default: 268435456]
+    #[arg(long, env = "ROSTER_BODY_BYTES_IN_FLIGHT_MAX", value_name = "N", hide_short_help = true)]
+    body_bytes_in_flight_max: Option<String>,
+    /// The most imports that may wait in one program's queue [default: 10000]
+    #[arg(long, env = "ROSTER_QUEUE_MAX", value_name = "N", hide_short_help = true)]
+    queue_max: Option<String>,
+    /// The longest 'Prefer: wait' [default: 60]
+    #[arg(long, env = "ROSTER_PREFER_WAIT_SECONDS_MAX", value_name = "N", hide_short_help = true)]
+    prefer_wait_seconds_max: Option<String>,
+    /// How long a stopping service lets requests and imports finish [default: 30]
+    #[arg(long, env = "ROSTER_DRAIN_SECONDS", value_name = "N", hide_short_help = true)]
+    drain_seconds: Option<String>,
+}
+
+impl GlobalArgs {
+    /// How the command talks.
+    pub(super) fn output(&self) -> Output {
+        Output { json: self.json, quiet: self.quiet }
+    }
+
+    /// The settings, with what a command was given beside these.
+    pub(super) fn settings(&self, given: Vec<Given>) -> Result<Settings, Failure> {
+        let mut given = given;
+        given.extend(present([("log_level", &self.log_level), ("log_format", &self.log_format)]));
+        Ok(Settings::resolve(self.config.as_deref(), &given)?)
+    }
+}
+
+impl DataArgs {
+    /// What was given.
+    pub(super) fn given(&self) -> Vec<Given> {
+        let DataArgs { data, database, master_key, master_key_file } = self;
+        present([
+            ("data", data),
+            ("database", database),
+            ("master_key", master_key),
+            ("master_key_file", master_key_file),
+        ])
+        .collect()
+    }
+}
+
+impl ServiceArgs {
+    /// What was given.
+    pub(super) fn given(&self) -> Vec<Given> {
+        let ServiceArgs {
+            data,
+            listen,
+            workers,
+            freshness_seconds,
+            body_bytes_max,
+            body_bytes_in_flight_max,
+            queue_max,
+            prefer_wait_seconds_max,
+            drain_seconds,
+        } = self;
+        let mut given = data.given();
+        given.extend(present([
+            ("listen", listen),
+            ("workers", workers),
+            ("freshness_seconds", freshness_seconds),
+            ("body_bytes_max", body_bytes_max),
+            ("body_bytes_in_flight_max", body_bytes_in_flight_max),
+            ("queue_max", queue_max),
+            ("prefer_wait_seconds_max", prefer_wait_seconds_max),
+            ("drain_seconds", drain_seconds),
+        ]));
+        given
+    }
+}
+
+fn present<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> impl Iterator<Item = Given> {
+    flags.map(|(key, value)| value.clone().map(|value| Given { key, value })).into_iter().flatten()
+}

@@ -1,0 +1,177 @@
+//! `roster token …`: what requests are signed with. Here tokens and secrets are minted; a secret is shown once.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::contact::date_time::print_ms;
+use crate::store::Store;
+use crate::tenant::{AccountId, Secret, TokenListing};
+
+use super::failure::{Exit, Failure};
+use super::operator::{account_id, name, now_ms, with_store};
+use super::output::{Align, Output, escape};
+use super::settings::{DataArgs, GlobalArgs};
+
+#[derive(Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token of an account; its secret is shown this once
+    #[command(after_help = "Example:
+  roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name 'nightly import'")]
+    Create(CreateArgs),
+    /// List tokens, revoked ones too; secrets are not shown
+    #[command(after_help = "Example:\n  roster token list")]
+    List(ListArgs),
+    /// Revoke a token, at once and for good
+    #[command(after_help = "Example:\n  roster token revoke 5d41402abc4b2a76b9719d911017c592")]
+    Revoke(RevokeArgs),
+}
+
+#[derive(Args)]
+pub(super) struct CreateArgs {
+    /// The one account that it sees
+    #[arg(long, env = "ROSTER_ACCOUNT", value_name = "ID", value_parser = account_id)]
+    account: AccountId,
+    /// What people call it; its imports are 'from' this name
+    #[arg(long, env = "ROSTER_TOKEN_NAME", value_parser = name)]
+    name: String,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// Only this account's
+    #[arg(long, env = "ROSTER_ACCOUNT", value_name = "ID", value_parser = account_id)]
+    account: Option<AccountId>,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Args)]
+pub(super) struct RevokeArgs {
+    /// The token's text (not its secret)
+    token: String,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// A token and its secret, just made.
+pub(super) struct Minted {
+    /// The opaque text in the header.
+    pub(super) token: String,
+    /// What is signed with it.
+    pub(super) secret: Secret,
+}
+
+/// A new token, as scripts read it.
+#[derive(Serialize)]
+struct MintedJson<'a> {
+    token: &'a str,
+    secret: &'a str,
+    name: &'a str,
+}
+
+/// A token in a list, as scripts read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenJson<'a> {
+    token: &'a str,
+    account_id: String,
+    name: &'a str,
+    created: String,
+    revoked: Option<String>,
+}
+
+impl Minted {
+    /// 128 random bits as 32 lower-case hexadecimal characters, and a UUID v4: vendors' scripts check these lengths.
+    pub(super) fn new() -> Result<Minted, Failure> {
+        let random = || -> Result<[u8; 16], Failure> {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes)
+                .map_err(|error| Failure::ours(format!("the system has no randomness: {error}")))?;
+            Ok(bytes)
+        };
+        let token = format!("{:032x}", u128::from_be_bytes(random()?));
+        let secret = uuid::Builder::from_random_bytes(random()?).into_uuid();
+        Ok(Minted { token, secret: Secret::new(Uuid::to_string(&secret)) })
+    }
+
+    /// Makes a token and keeps it in the store.
+    pub(super) async fn create(store: &dyn Store, account: AccountId, name: &str) -> Result<Minted, Failure> {
+        let minted = Minted::new()?;
+        store.create_token(account, name, &minted.token, &minted.secret, now_ms()).await?;
+        Ok(minted)
+    }
+}
+
+pub(super) fn run(command: TokenCommand, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
+    match command {
+        TokenCommand::Create(args) => create(&args, global, output),
+        TokenCommand::List(args) => list(&args, global, output),
+        TokenCommand::Revoke(args) => revoke(&args, global, output),
+    }?;
+    Ok(Exit::Done)
+}
+
+fn create(args: &CreateArgs, global: &GlobalArgs, output: Output) -> Result<(), Failure> {
+    let CreateArgs { account, name, data } = args;
+    let minted = with_store(data, global, async |store| Minted::create(&*store, *account, name).await)?;
+    let (token, secret) = (&*minted.token, minted.secret.expose());
+    if output.json {
+        return output.object(&MintedJson { token, secret, name });
+    }
+    output.say(format_args!("Made the token '{}'. Its secret is shown this once; keep it:", escape(name)));
+    output.line(format_args!("ROSTER_TOKEN={token}\nROSTER_SECRET={secret}"))
+}
+
+fn list(args: &ListArgs, global: &GlobalArgs, output: Output) -> Result<(), Failure> {
+    let tokens = with_store(&args.data, global, async |store| Ok(store.tokens(args.account).await?))?;
+    if output.json {
+        return tokens.iter().try_for_each(|token| output.object(&token_json(token)));
+    }
+    if tokens.is_empty() {
+        output.say("There is no token yet; 'roster token create --account ID --name NAME' makes one.");
+        return Ok(());
+    }
+    let titles = ["token", "account", "name", "created", "revoked"];
+    let rows = tokens.into_iter().map(|TokenListing { token, account, name, created_ms, revoked_ms }| {
+        [token, account.to_string(), name, print_ms(created_ms), revoked_ms.map(print_ms).unwrap_or_default()]
+    });
+    output.table(titles.map(|title| (title, Align::Left)), rows)
+}
+
+fn token_json(listing: &TokenListing) -> TokenJson<'_> {
+    let TokenListing { token, account, name, created_ms, revoked_ms } = listing;
+    TokenJson {
+        token,
+        account_id: account.to_string(),
+        name,
+        created: print_ms(*created_ms),
+        revoked: revoked_ms.map(print_ms),
+    }
+}
+
+fn revoke(args: &RevokeArgs, global: &GlobalArgs, output: Output) -> Result<(), Failure> {
+    let token = &args.token;
+    with_store(&args.data, global, async |store| Ok(store.revoke_token(token, now_ms()).await?))?;
+    if output.json {
+        return output.object(&serde_json::json!({ "token": token, "revoked": true }));
+    }
+    output.say(format_args!("Revoked {}.", escape(token)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_secrets_have_the_lengths_that_scripts_check() {
+        let Minted { token, secret } = Minted::new().expect("randomness");
+        assert!(token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        let secret = Uuid::try_parse(secret.expose()).expect("a UUID");
+        assert_eq!(secret.get_version_num(), 4);
+        assert_eq!(secret.to_string().len(), 36);
+    }
+}

@@ -1,0 +1,181 @@
+//! An import over HTTP, as any client does it: build the body, send it, look until it is complete.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::tenant::ProgramId;
+use crate::wire::Status;
+
+use super::client::{Answer, Client, Unreachable};
+use super::failure::Failure;
+use super::output::{Output, escape};
+use super::{csv_text, progress};
+
+/// For how long a client looks every [`PACE_SECONDS`].
+const STEADY_SECONDS: u64 = 30;
+/// How often it looks at first.
+const PACE_SECONDS: u64 = 2;
+/// How seldom it looks in the end.
+const PACE_SECONDS_MAX: u64 = 20;
+
+/// A file, and what is to be done with it.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer<'a> {
+    /// Whose contacts.
+    pub(super) program: ProgramId,
+    /// The file.
+    pub(super) csv: &'a str,
+    /// The four options.
+    pub(super) options: OptionsJson,
+}
+
+/// The options of an import, as they are sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct OptionsJson {
+    /// `add` or `ignore`.
+    pub(super) new: &'static str,
+    /// `ignore`, or the fields to set.
+    pub(super) existing: ExistingJson,
+    /// `row` or `tx`.
+    pub(super) mode: &'static str,
+    /// Always `ignore`.
+    pub(super) absent: &'static str,
+}
+
+/// What to do with contacts that the program has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum ExistingJson {
+    /// `ignore`.
+    Word(&'static str),
+    /// The fields to set.
+    Fields(Vec<String>),
+}
+
+/// The body of an import.
+#[derive(Serialize)]
+struct RequestJson<'a> {
+    program: &'a str,
+    options: &'a OptionsJson,
+    participants: &'a str,
+}
+
+/// A command as it was last seen.
+pub(super) struct Seen {
+    /// What the service said.
+    pub(super) status: Status,
+    /// The same, as it was received.
+    pub(super) raw: String,
+}
+
+/// An import that the service took on.
+pub(super) struct Accepted {
+    /// The command's path.
+    pub(super) location: String,
+    /// Its state at that moment.
+    pub(super) seen: Seen,
+}
+
+impl Seen {
+    fn of(answer: Answer) -> Result<Seen, Failure> {
+        let strange = |reason: String| {
+            Failure::ours(format!("the service answered {} with something that is no status: {reason}", answer.status))
+        };
+        let raw = String::from_utf8(answer.body).map_err(|error| strange(error.to_string()))?;
+        let status = serde_json::from_str(&raw).map_err(|error| strange(error.to_string()))?;
+        Ok(Seen { status, raw: raw.trim_end().to_owned() })
+    }
+}
+
+/// Sends a file. It is safe to be sent again: the signature makes it one import.
+pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> Result<Accepted, Failure> {
+    let program = transfer.program.to_string();
+    let request = RequestJson { program: &program, options: &transfer.options, participants: transfer.csv };
+    let body = serde_json::to_vec(&request).map_err(|error| Failure::ours(error.to_string()))?;
+    let bar = progress::upload(body.len() as u64, output);
+    let sent = client.post(&format!("/v2/programs/{program}/participants"), &body, &|gone| bar.set_position(gone));
+    bar.finish_and_clear();
+    let answer = sent?;
+    let location = answer.location.clone().filter(|path| path.starts_with('/')).ok_or_else(|| {
+        Failure::ours(format!("the service answered {} without the path of a command", answer.status))
+    })?;
+    if answer.replayed {
+        output.say("The service had this very request already; nothing runs twice.");
+    }
+    Ok(Accepted { location, seen: Seen::of(answer)? })
+}
+
+/// Looks at a command once.
+pub(super) fn look(client: &Client, location: &str) -> Result<Seen, Failure> {
+    Seen::of(client.get(location, None, Unreachable::GiveUp)?)
+}
+
+/// Looks until a command is complete; `records` is how many rows its file has, about.
+pub(super) fn wait(client: &Client, location: &str, records: u64, output: Output) -> Result<Seen, Failure> {
+    let bar = progress::rows(records, output);
+    let seen = watch(client, location, &mut |seen| {
+        if let Some(progress) = &seen.status.progress {
+            progress::show(&bar, progress);
+        }
+    });
+    bar.finish_and_clear();
+    seen.map_err(|failure| {
+        failure.with_remedy(&format!("The import was accepted; 'roster status {}' looks again.", escape(location)))
+    })
+}
+
+/// Sends a file and waits for its report.
+pub(super) fn send_and_wait(client: &Client, transfer: &Transfer<'_>, output: Output) -> Result<Seen, Failure> {
+    let accepted = send(client, transfer, output)?;
+    if accepted.seen.status.complete {
+        return Ok(accepted.seen);
+    }
+    output.say(format_args!("Accepted as {}", escape(&accepted.location)));
+    wait(client, &accepted.location, csv_text::count_records(transfer.csv), output)
+}
+
+fn watch(client: &Client, location: &str, tell: &mut dyn FnMut(&Seen)) -> Result<Seen, Failure> {
+    let begun = Instant::now();
+    loop {
+        let pace = pace(begun.elapsed());
+        let asked = Instant::now();
+        // A service that knows `Prefer: wait` holds its answer until there is news; one that does not is asked no sooner
+        // than the polling rule says.
+        let seen = Seen::of(client.get(location, Some(pace.as_secs()), Unreachable::TryAgain)?)?;
+        if seen.status.complete {
+            return Ok(seen);
+        }
+        tell(&seen);
+        thread::sleep(pace.saturating_sub(asked.elapsed()));
+    }
+}
+
+/// How long after a look the next one may be: every 2 seconds for half a minute, then ever longer.
+fn pace(since: Duration) -> Duration {
+    let beyond = since.as_secs().saturating_sub(STEADY_SECONDS);
+    Duration::from_secs((PACE_SECONDS + beyond / 10).min(PACE_SECONDS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_grow_rarer() {
+        let paces = [0, 2, 29, 39, 40, 60, 120, 210, 9_999].map(|since| pace(Duration::from_secs(since)).as_secs());
+        assert_eq!(paces, [2, 2, 2, 2, 3, 5, 11, 20, 20]);
+    }
+
+    #[test]
+    fn the_body_is_what_the_contract_shows() {
+        let existing = ExistingJson::Fields(vec!["first_name".to_owned()]);
+        let options = OptionsJson { new: "ignore", existing, mode: "row", absent: "ignore" };
+        let request = RequestJson { program: "p", options: &options, participants: "a\n\"b\"" };
+        assert_eq!(
+            serde_json::to_string(&request).expect("JSON"),
+            r#"{"program":"p","options":{"new":"ignore","existing":["first_name"],"mode":"row","absent":"ignore"},"participants":"a\n\"b\""}"#
+        );
+    }
+}

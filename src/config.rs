@@ -1,0 +1,562 @@
+//! Settings as types, and the one way in which they come to be: flag over environment over file over default.
+//!
+//! Every setting is one line of [`KEYS`] and one documented key of `config.default.toml`, which is compiled in, so that the
+//! documented default cannot lie. A value is given as text, wherever it comes from, and read by the same function; what is
+//! wrong is told with the place, the key, what was wrong with its value, and what would be right.
+//! This room opens no store and reads no environment: the command line hands over what was given.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use crate::tenant::Secret;
+
+/// The documented default of every setting.
+pub const DEFAULT_FILE: &str = include_str!("config.default.toml");
+
+/// How the service and the operator's commands are set up. Each is explained in [`DEFAULT_FILE`] under the same name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The directory that holds everything.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How many imports run at the same time.
+    pub workers: Workers,
+    /// How far a signature's time may be from the clock, in seconds.
+    pub freshness_seconds: u64,
+    /// The largest body, in bytes.
+    pub body_bytes_max: u64,
+    /// The most bytes of bodies in memory at one moment.
+    pub body_bytes_in_flight_max: u64,
+    /// The most imports that wait in one program's queue.
+    pub queue_max: u64,
+    /// The longest `Prefer: wait`, in seconds.
+    pub prefer_wait_seconds_max: u64,
+    /// How long a stopping service waits for what runs, in seconds.
+    pub drain_seconds: u64,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged; `None`: it depends on the command.
+    pub log_level: Option<String>,
+    /// What encrypts the tokens' secrets.
+    pub master_key: MasterKey,
+}
+
+/// How many imports run at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workers {
+    /// One per processor core.
+    PerCore,
+    /// So many.
+    Exactly(NonZeroUsize),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Where the master key is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MasterKey {
+    /// In the data directory, made there if it is not there.
+    InData,
+    /// This text.
+    Text(Secret),
+    /// In this file.
+    File(PathBuf),
+}
+
+impl Workers {
+    /// The number, on this machine.
+    pub fn count(self) -> usize {
+        match self {
+            Workers::PerCore => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Workers::Exactly(count) => count.get(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            data: PathBuf::from("./roster-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: Workers::PerCore,
+            freshness_seconds: 15 * 60,
+            body_bytes_max: 64 << 20,
+            body_bytes_in_flight_max: 256 << 20,
+            queue_max: 10_000,
+            prefer_wait_seconds_max: 60,
+            drain_seconds: 30,
+            log_format: LogFormat::Text,
+            log_level: None,
+            master_key: MasterKey::InData,
+        }
+    }
+}
+
+/// A setting that somebody gave, as text.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Its name: one of [`KEYS`].
+    pub key: &'static str,
+    /// As it was written.
+    pub value: String,
+}
+
+/// Why there are no settings. The sentence is for who wrote them.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {reason}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{path} is not TOML:\n{reason}", path = path.display())]
+    NotToml {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        reason: String,
+    },
+    /// There is no such setting.
+    #[error("{path}: there is no setting '{key}'; there are: {known}", path = path.display(), known = known_keys())]
+    UnknownKey {
+        /// Which file.
+        path: PathBuf,
+        /// The key that nobody knows.
+        key: String,
+    },
+    /// A setting has a value that it cannot have.
+    #[error("{place}: {shown} is not possible; {right}")]
+    WrongValue {
+        /// Where it was given.
+        place: Place,
+        /// Key and value; without the value where it is a secret.
+        shown: String,
+        /// What would be right.
+        right: String,
+    },
+}
+
+/// Where a setting was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// As a flag or its environment variable.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(path) => write!(f, "{}", path.display()),
+            Place::Flag(key) => {
+                write!(f, "--{} (or ROSTER_{})", key.replace('_', "-"), key.to_ascii_uppercase())
+            }
+        }
+    }
+}
+
+/// A setting: its name, how its text is read, and how its value is written in a file.
+struct Key {
+    name: &'static str,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// `None` where nothing is set, or what is set is a secret.
+    print: fn(&Settings) -> Option<String>,
+}
+
+/// All settings, in the order of the default file.
+const KEYS: [Key; 14] = [
+    Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
+    Key { name: "database", set: refuse_database, print: |_| None },
+    Key { name: "listen", set: set_listen, print: |settings| Some(quoted(&settings.listen.to_string())) },
+    Key { name: "workers", set: set_workers, print: |settings| Some(print_workers(settings.workers)) },
+    Key {
+        name: "freshness_seconds",
+        set: |settings, text| whole(text, 1, 86_400).map(|number| settings.freshness_seconds = number),
+        print: |settings| Some(settings.freshness_seconds.to_string()),
+    },
+    Key {
+        name: "body_bytes_max",
+        set: |settings, text| whole(text, 1, BYTES_MAX).map(|number| settings.body_bytes_max = number),
+        print: |settings| Some(settings.body_bytes_max.to_string()),
+    },
+    Key {
+        name: "body_bytes_in_flight_max",
+        set: |settings, text| whole(text, 1, BYTES_MAX).map(|number| settings.body_bytes_in_flight_max = number),
+        print: |settings| Some(settings.body_bytes_in_flight_max.to_string()),
+    },
+    Key {
+        name: "queue_max",
+        set: |settings, text| whole(text, 1, 1_000_000).map(|number| settings.queue_max = number),
+        print: |settings| Some(settings.queue_max.to_string()),
+    },
+    Key {
+        name: "prefer_wait_seconds_max",
+        set: |settings, text| whole(text, 0, 60).map(|number| settings.prefer_wait_seconds_max = number),
+        print: |settings| Some(settings.prefer_wait_seconds_max.to_string()),
+    },
+    Key {
+        name: "drain_seconds",
+        set: |settings, text| whole(text, 0, 3_600).map(|number| settings.drain_seconds = number),
+        print: |settings| Some(settings.drain_seconds.to_string()),
+    },
+    Key {
+        name: "log_format",
+        set: set_log_format,
+        print: |settings| Some(quoted(if settings.log_format == LogFormat::Text { "text" } else { "json" })),
+    },
+    Key {
+        name: "log_level",
+        set: set_log_level,
+        print: |settings| Some(quoted(settings.log_level.as_deref().unwrap_or(AUTO))),
+    },
+    Key { name: "master_key", set: set_master_key, print: |_| None },
+    Key { name: "master_key_file", set: set_master_key_file, print: print_master_key_file },
+];
+
+/// The word that leaves a setting to the program.
+const AUTO: &str = "auto";
+
+/// The largest limit in bytes that can be set: 64 GiB.
+const BYTES_MAX: u64 = 64 << 30;
+
+/// The one that is nothing but a secret.
+const MASTER_KEY: &str = "master_key";
+
+/// The settings whose values are never repeated: they are secrets, or hold a password.
+const SECRETS: [&str; 2] = [MASTER_KEY, "database"];
+
+impl Settings {
+    /// The settings: the default, what `file` says over it, and what was given as a flag or in the environment over that.
+    pub fn resolve(file: Option<&Path>, given: &[Given]) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
+            settings.apply_file(path, &text)?;
+        }
+        for one in given {
+            settings.apply(&Place::Flag(one.key), one.key, &one.value)?;
+        }
+        let names: Vec<&str> = given.iter().map(|one| one.key).collect();
+        one_master_key(&Place::Flag("master_key_file"), &names)?;
+        settings.check_together()?;
+        Ok(settings)
+    }
+
+    /// The default file with these settings' values, secrets left out.
+    pub fn to_file(&self) -> String {
+        DEFAULT_FILE.lines().map(|line| self.with_value(line) + "\n").collect()
+    }
+
+    fn apply_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let not_toml =
+            |error: toml::de::Error| ConfigError::NotToml { path: path.to_owned(), reason: error.to_string() };
+        let table: toml::Table = toml::from_str(text).map_err(not_toml)?;
+        let place = Place::File(path.to_owned());
+        for (key, value) in &table {
+            let Some(known) = KEYS.iter().find(|known| known.name == key) else {
+                return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone() });
+            };
+            let text = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(number) => number.to_string(),
+                other => return Err(wrong(&place, known.name, &other.to_string(), "give a text or a whole number")),
+            };
+            self.apply(&place, known.name, &text)?;
+        }
+        let names: Vec<&str> = table.keys().map(String::as_str).collect();
+        one_master_key(&place, &names)
+    }
+
+    fn apply(&mut self, place: &Place, name: &'static str, text: &str) -> Result<(), ConfigError> {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            return Err(wrong(place, name, text, "there is no such setting"));
+        };
+        (key.set)(self, text).map_err(|right| wrong(place, name, text, &right))
+    }
+
+    /// What no setting can judge by itself.
+    fn check_together(&self) -> Result<(), ConfigError> {
+        if self.body_bytes_in_flight_max < self.body_bytes_max {
+            let right = format!(
+                "it must be at least body_bytes_max ({}), or the largest body could never come in",
+                self.body_bytes_max
+            );
+            let value = self.body_bytes_in_flight_max.to_string();
+            let name = "body_bytes_in_flight_max";
+            return Err(wrong(&Place::Flag(name), name, &value, &right));
+        }
+        Ok(())
+    }
+
+    /// A line of the default file, with this value if it is a key's.
+    fn with_value(&self, line: &str) -> String {
+        let key = line.trim_start_matches("# ").split_once(" = ").map(|(name, _)| name);
+        let printed = KEYS.iter().find(|known| Some(known.name) == key).and_then(|known| (known.print)(self));
+        match (key, printed) {
+            (Some(name), Some(value)) => format!("{name} = {value}"),
+            _ => line.to_owned(),
+        }
+    }
+}
+
+fn known_keys() -> String {
+    KEYS.map(|key| key.name).join(", ")
+}
+
+fn wrong(place: &Place, name: &str, value: &str, right: &str) -> ConfigError {
+    let shown = if SECRETS.contains(&name) { name.to_owned() } else { format!("{name} = {value}") };
+    ConfigError::WrongValue { place: place.clone(), shown, right: right.to_owned() }
+}
+
+/// Two keys in one place would be a guess; in two places the higher one simply wins.
+fn one_master_key(place: &Place, names: &[&str]) -> Result<(), ConfigError> {
+    if names.contains(&MASTER_KEY) && names.contains(&"master_key_file") {
+        return Err(wrong(place, MASTER_KEY, "", "give master_key or master_key_file, not both"));
+    }
+    Ok(())
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("it must be a whole number from {least} to {most}"))
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("it must be a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn set_data(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.data = path(text)?;
+    Ok(())
+}
+
+fn refuse_database(_: &mut Settings, _: &str) -> Result<(), String> {
+    Err("a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data".to_owned())
+}
+
+fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let right = "it must be an IP address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080";
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    settings.listen = numeric.parse().map_err(|_| right.to_owned())?;
+    Ok(())
+}
+
+fn set_workers(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let exactly = |text: &str| text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= 1024);
+    settings.workers = match text.trim() {
+        AUTO => Workers::PerCore,
+        text => Workers::Exactly(
+            exactly(text).ok_or_else(|| "it must be a whole number from 1 to 1024, or \"auto\"".to_owned())?,
+        ),
+    };
+    Ok(())
+}
+
+fn print_workers(workers: Workers) -> String {
+    match workers {
+        Workers::PerCore => quoted(AUTO),
+        Workers::Exactly(count) => count.to_string(),
+    }
+}
+
+fn set_log_format(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.log_format = match text {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return Err("it must be \"text\" or \"json\"".to_owned()),
+    };
+    Ok(())
+}
+
+/// The filter's own parser takes any unknown word for a part of the program, and would log nothing at all.
+fn set_log_level(settings: &mut Settings, text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let fits = text.split(',').all(|part| match part.trim().split_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(part.trim()),
+    });
+    if text == AUTO {
+        settings.log_level = None;
+    } else if fits {
+        settings.log_level = Some(text.to_owned());
+    } else {
+        return Err(format!("it must be \"auto\", one of {}, or like \"warn,roster=debug\"", LEVELS.join(", ")));
+    }
+    Ok(())
+}
+
+fn set_master_key(settings: &mut Settings, text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("it must not be blank; leave it out for a key in the data directory".to_owned());
+    }
+    settings.master_key = MasterKey::Text(Secret::new(text.to_owned()));
+    Ok(())
+}
+
+fn set_master_key_file(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.master_key = MasterKey::File(path(text)?);
+    Ok(())
+}
+
+fn print_master_key_file(settings: &Settings) -> Option<String> {
+    match &settings.master_key {
+        MasterKey::InData | MasterKey::Text(_) => None,
+        MasterKey::File(path) => Some(quoted(&path.to_string_lossy())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn from_file(text: &str) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        settings.apply_file(Path::new("roster.toml"), text)?;
+        Ok(settings)
+    }
+
+    fn given(key: &'static str, value: &str) -> Given {
+        Given { key, value: value.to_owned() }
+    }
+
+    #[test]
+    fn the_documented_default_is_the_default() {
+        assert_eq!(from_file(DEFAULT_FILE).expect("it is right"), Settings::default());
+        assert_eq!(Settings::default().to_file(), DEFAULT_FILE);
+    }
+
+    #[test]
+    fn every_key_is_documented_by_a_comment_above_it() {
+        let lines: Vec<&str> = DEFAULT_FILE.lines().collect();
+        let place_of =
+            |name: &str| lines.iter().position(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
+        let places: Vec<usize> = KEYS.iter().map(|key| place_of(key.name).expect(key.name)).collect();
+        assert!(places.is_sorted(), "in the order of KEYS");
+        for (key, place) in KEYS.iter().zip(places) {
+            assert!(lines[place - 1].starts_with("# "), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_flag_goes_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("roster.toml");
+        std::fs::write(&file, "drain_seconds = 5\nworkers = 3\nlog_level = \"debug\"\n").expect("written");
+        let settings = Settings::resolve(Some(&file), &[given("workers", "7")]).expect("right");
+        let expected = Settings {
+            drain_seconds: 5,
+            workers: Workers::Exactly(NonZeroUsize::new(7).expect("7")),
+            log_level: Some("debug".to_owned()),
+            ..Settings::default()
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(from_file(&settings.to_file()).expect("what is printed reads back"), settings);
+    }
+
+    #[test]
+    fn a_file_key_and_a_key_in_the_environment_do_not_quarrel() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("roster.toml");
+        std::fs::write(&file, "master_key_file = \"/run/key\"\n").expect("written");
+        let settings = Settings::resolve(Some(&file), &[given("master_key", "0123")]).expect("right");
+        assert_eq!(settings.master_key, MasterKey::Text(Secret::new("0123".to_owned())));
+        assert!(!settings.to_file().contains("0123"), "secrets are not printed");
+    }
+
+    fn check_refusal(text: &str, expected: Expect) {
+        expected.assert_eq(&from_file(text).expect_err("it is wrong").to_string());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_key_value_and_remedy() {
+        check_refusal(
+            "wrokers = 3",
+            expect![
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, log_format, log_level, master_key, master_key_file"
+            ],
+        );
+        check_refusal(
+            "workers = 0",
+            expect![[
+                r#"roster.toml: workers = 0 is not possible; it must be a whole number from 1 to 1024, or "auto""#
+            ]],
+        );
+        check_refusal(
+            "drain_seconds = -1",
+            expect!["roster.toml: drain_seconds = -1 is not possible; it must be a whole number from 0 to 3600"],
+        );
+        check_refusal(
+            "queue_max = [1]",
+            expect!["roster.toml: queue_max = [1] is not possible; give a text or a whole number"],
+        );
+        check_refusal(
+            "listen = \"8080\"",
+            expect![
+                "roster.toml: listen = 8080 is not possible; it must be an IP address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080"
+            ],
+        );
+        check_refusal(
+            "log_level = \"verbose\"",
+            expect![[
+                r#"roster.toml: log_level = verbose is not possible; it must be "auto", one of off, error, warn, info, debug, trace, or like "warn,roster=debug""#
+            ]],
+        );
+        check_refusal(
+            "database = \"postgres://db/roster\"",
+            expect![
+                "roster.toml: database is not possible; a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data"
+            ],
+        );
+        check_refusal(
+            "master_key = \" \"",
+            expect![
+                "roster.toml: master_key is not possible; it must not be blank; leave it out for a key in the data directory"
+            ],
+        );
+        check_refusal(
+            "master_key = \"a\"\nmaster_key_file = \"b\"",
+            expect!["roster.toml: master_key is not possible; give master_key or master_key_file, not both"],
+        );
+        check_refusal(
+            "workers 3",
+            expect![[r#"
+                roster.toml is not TOML:
+                TOML parse error at line 1, column 9
+                  |
+                1 | workers 3
+                  |         ^
+                key with no value, expected `=`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn limits_must_fit_each_other() {
+        let error = Settings::resolve(None, &[given("body_bytes_in_flight_max", "5")]).expect_err("too small");
+        expect!["--body-bytes-in-flight-max (or ROSTER_BODY_BYTES_IN_FLIGHT_MAX): body_bytes_in_flight_max = 5 is not possible; it must be at least body_bytes_max (67108864), or the largest body could never come in"]
+            .assert_eq(&error.to_string());
+    }
+}

@@ -1,0 +1,15 @@
+//! Scenes: the released words and numbers of the contract, through the front door of the real binary.
+//!
+//! Each scene is written once and runs on every home of the store (see `harness::scenes!`).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "a scene says so by failing")]
+
+#[macro_use]
+mod harness;
+
+mod accepting;
+mod crashing;
+mod importing;
+mod ordering;
+mod sdk;
+mod signing;
+mod strangers;

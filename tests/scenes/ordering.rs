@@ -1,0 +1,65 @@
+//! Order: within a program as accepted; between programs none.
+
+use crate::harness::{Home, contacts_csv, counts, field};
+
+scenes!(two_hundred_imports_take_effect_in_order, a_small_import_does_not_wait_for_a_big_one, a_stopping_service_finishes_what_runs);
+
+fn two_hundred_imports_take_effect_in_order(home: Home) {
+    let service = home.serve();
+    let client = service.client();
+    let mut locations = Vec::new();
+    for number in 0..200 {
+        // Each adds one contact, renames the one before, and sets the counter of the first: any other order shows.
+        let mut csv = format!("customer_id,phone,first_name,credits\nn{number},{},new,0\n", crate::harness::nth_phone(number));
+        if number > 0 {
+            csv.push_str(&format!("n{},{},by {number},0\n", number - 1, crate::harness::nth_phone(number - 1)));
+        }
+        if number > 1 {
+            csv.push_str(&format!("n0,{},first,{number}\n", crate::harness::nth_phone(0)));
+        }
+        locations.push(client.send(&client.import_request("add", "first_name,credits", "tx", &csv)).location());
+    }
+    for (location, number) in locations.iter().zip(0..) {
+        let status = client.completed(location);
+        let updated = u64::from(number > 0) + u64::from(number > 1);
+        assert_eq!(counts(&status), ([1 + updated, 1, updated, 0, 0, 0], true), "import {number}");
+    }
+    let contacts = client.contacts();
+    assert_eq!(contacts.len(), 200);
+    assert_eq!(field(&contacts[0], "credits"), "199");
+    for (contact, number) in contacts.iter().zip(0..).skip(1) {
+        let expected = if number == 199 { "new".to_owned() } else { format!("by {}", number + 1) };
+        assert_eq!((contact["customerId"].as_str(), field(contact, "first_name")), (Some(&*format!("n{number}")), expected));
+    }
+}
+
+fn a_small_import_does_not_wait_for_a_big_one(home: Home) {
+    let service = home.serve();
+    let big = service.client();
+    let small = service.client_of(&big.account, &service.home.new_program(&big.account, "Small"));
+    let running = big.send(&big.import_request("add", "ignore", "row", &contacts_csv(0, 100_000))).location();
+    let status = small.import("add", "ignore", "row", "phone\n2395745030\n");
+    assert_eq!(counts(&status), ([1, 1, 0, 0, 0, 0], true));
+    // That one is over; the big one, in this build without optimisation, is far from it: and nothing of it shows.
+    let progress = big.get(&running).json();
+    assert_eq!(progress["complete"], false, "{progress}");
+    assert!(["queued", "running"].contains(&progress["progress"]["state"].as_str().unwrap()));
+    let seen = big.get(&format!("/v1/programs/{}/participants", big.program)).json();
+    assert_eq!(seen["total"], 0, "a reader sees nothing of a running import");
+    assert_eq!(counts(&big.completed(&running)), ([100_000, 100_000, 0, 0, 0, 0], true));
+}
+
+fn a_stopping_service_finishes_what_runs(home: Home) {
+    let mut service = home.serve();
+    let mut client = service.client();
+    let locations: Vec<String> = (0..5)
+        .map(|number| client.send(&client.import_request("add", "ignore", "row", &contacts_csv(number * 2_000, 2_000))).location())
+        .collect();
+    assert_eq!(service.terminate(), Some(0));
+    service.start();
+    client.address = service.address.clone();
+    for location in locations {
+        assert_eq!(counts(&client.completed(&location)), ([2_000, 2_000, 0, 0, 0, 0], true));
+    }
+    assert_eq!(client.contacts().len(), 10_000);
+}
