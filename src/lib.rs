@@ -2,25 +2,27 @@
 //!
 //! The rooms, in reading order; who may use whom is held by `tests/doors.rs`, and told in `ARCHITECTURE.md`.
 
+/// The vocabulary: field types, values, phones, schemas, contacts.
+pub mod contact;
+/// Whose data it is: accounts, programs, tokens.
+pub mod tenant;
+/// What an import means: options, rows, plan, report.
+pub mod import;
+/// A command's life, and the worker.
+pub mod command;
+/// What is kept.
+pub mod store;
+/// The string that is signed; sign and verify.
+pub mod signature;
+/// What a caller may be told: code, status, words, remedy.
+pub mod problem;
+/// The public JSON, request and answer.
+pub mod wire;
+/// The HTTP API.
+pub mod http;
+/// Settings as types.
+pub mod config;
 /// The one place that wires rooms together.
 pub mod app;
 /// The command line: operator's commands, and the real HTTP client.
 pub mod cli;
-/// A command's life, and the worker.
-pub mod command;
-/// Settings as types.
-pub mod config;
-/// The vocabulary: field types, values, phones, schemas, contacts.
-pub mod contact;
-/// What an import means: options, rows, plan, report.
-pub mod import;
-/// What a caller may be told: code, status, words, remedy.
-pub mod problem;
-/// The string that is signed; sign and verify.
-pub mod signature;
-/// What is kept.
-pub mod store;
-/// Whose data it is: accounts, programs, tokens.
-pub mod tenant;
-/// The public JSON, request and answer.
-pub mod wire;

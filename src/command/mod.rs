@@ -2,9 +2,12 @@
 //!
 //! A command is stored before its 202 is sent, and runs later: nothing here knows HTTP or SQL.
 
+mod carry_out;
 mod completions;
+mod worker;
 
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -12,6 +15,10 @@ use crate::import::{ImportOptions, Report};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 pub use completions::{Completions, Watch};
+pub use worker::{ATTEMPTS_MAX, PASSING_TRIES_MAX, TRIES_MAX, Workers};
+
+/// The time now, in milliseconds since 1970-01-01 UTC. Read at the edges only, and passed on as `now_ms`.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// The public id of a command: the last part of its `Location`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -2,9 +2,18 @@
 //! table, no wire format.
 
 mod change;
+mod claims;
+mod header;
 mod options;
+mod plan;
 mod report;
+mod rows;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
 pub use options::{Existing, ImportOptions, Mode, New};
+pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner, bad_encoding, file_errors};
 pub use report::{Counts, ERRORS_MAX, ErrorCode, NotApplied, Report, ReportBuilder, RowError, VALUE_CHARS_MAX};
+pub use rows::{Batch, Row, RowDefect, RowReader, RowsFault};
+
+#[cfg(test)]
+mod tests;

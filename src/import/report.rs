@@ -256,3 +256,11 @@ impl ReportBuilder {
         Report { mode, counts, not_applied, errors, error_count }
     }
 }
+
+/// At most [`VALUE_CHARS_MAX`] characters of a text; `…` where something was left out.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(VALUE_CHARS_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}

@@ -1,5 +1,13 @@
 //! The public JSON, request and answer; shared by server and client.
+//!
+//! It knows what the contract says on the wire, and nothing of sockets and stores. Its types are neither the domain's nor the
+//! stored ones, even where they look alike.
 
+pub mod json;
+mod contacts;
+mod request;
 mod status;
 
+pub use contacts::{ContactJson, Envelope, FullContactJson, ProgramJson, SchemaJson};
+pub use request::{ImportRequest, read_import, write_import};
 pub use status::{ErrorEntry, Message, Progress, Rows, Status};

@@ -1,0 +1,192 @@
+//! One import, from its stored file to its report: rows → plan → apply, in the import's one transaction. Blocking.
+//!
+//! Reading and identifying the next batch goes on in a thread of its own while this one looks up, plans and applies.
+
+use std::io::Read;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::Claim;
+use crate::import::{
+    FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowError, RowReader, RowsFault, bad_encoding, file_errors,
+};
+use crate::store::{Begin, ImportContext, ImportTx, Lookup, Store, StoreError};
+
+/// Batches that wait between the two threads, at most: what bounds an import's memory beside the store's cache.
+const BATCHES_AHEAD_MAX: usize = 2;
+
+/// The delimiter of the JSON form.
+const COMMA: u8 = b',';
+
+/// Why an import was not carried out; nothing of it took effect.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunFault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("reading the stored file failed: {0}")]
+    Payload(std::io::Error),
+    #[error(transparent)]
+    Plan(#[from] PlanFault),
+    #[error("the counts of the report do not add up")]
+    Counts,
+    #[error("the import panicked")]
+    Panic,
+}
+
+impl RunFault {
+    /// Whether waiting may help.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, RunFault::Store(StoreError::Unavailable(_)))
+    }
+}
+
+/// Carries a claimed import out, or finds that an earlier attempt did. `now_ms` dates what it changes.
+pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result<Report, RunFault> {
+    let mut tx = match store.begin_import(claim, now_ms)? {
+        Begin::AlreadyApplied(report) => return Ok(report),
+        Begin::Open(tx) => tx,
+    };
+    let reader = RowReader::new(store.payload(claim)?, COMMA);
+    let progress = |rows| store.progress(claim, rows);
+    let report = match judge(reader, tx.as_mut(), claim, now_ms, &progress)? {
+        Judged::File(errors) => Report::of_file(claim.options.mode, errors),
+        Judged::Rows(report) => report,
+    };
+    if !report.counts.add_up() {
+        return Err(RunFault::Counts);
+    }
+    if report.applied() {
+        tx.commit(&report)?
+    } else {
+        tx.rollback()?
+    }
+    Ok(report)
+}
+
+/// What came of a file.
+enum Judged {
+    /// It is wrong as a whole.
+    File(Vec<RowError>),
+    /// Its rows were judged.
+    Rows(Report),
+}
+
+fn judge(
+    mut reader: RowReader<Box<dyn Read + Send>>,
+    tx: &mut dyn ImportTx,
+    claim: &Claim,
+    now_ms: i64,
+    progress: &dyn Fn(u64),
+) -> Result<Judged, RunFault> {
+    let ImportContext { schema, region, tag, next_number } = tx.context().clone();
+    let header = match reader.header() {
+        Ok(header) => header,
+        Err(fault) => return Ok(Judged::File(of_fault(fault, Vec::new())?)),
+    };
+    let file = match FilePlan::new(header.as_ref(), &schema, &claim.options, region, tag) {
+        Ok(file) => file,
+        Err(errors) => return Ok(Judged::File(with_the_rest(reader, errors)?)),
+    };
+    let mut planner = Planner::new(&file, next_number, now_ms);
+    let unreadable = std::thread::scope(|scope| -> Result<Option<RowsFault>, RunFault> {
+        // A small file is not worth a thread.
+        match reader.next_batch() {
+            Err(fault) => return Ok(Some(fault)),
+            Ok(None) => return Ok(None),
+            Ok(Some(first)) => step(tx, &file, &mut planner, file.identify(first))?,
+        }
+        if reader.is_at_end() {
+            return Ok(None);
+        }
+        progress(planner.rows_read());
+        let (sender, batches) = sync_channel(BATCHES_AHEAD_MAX);
+        let reading = &file;
+        scope.spawn(move || read_ahead(reader, reading, &sender));
+        apply_all(tx, &file, &mut planner, batches, progress)
+    })?;
+    match unreadable {
+        None => Ok(Judged::Rows(planner.finish())),
+        Some(fault) => Ok(Judged::File(of_fault(fault, Vec::new())?)),
+    }
+}
+
+/// Reads and identifies until the file ends or nobody listens any more.
+fn read_ahead(
+    mut reader: RowReader<Box<dyn Read + Send>>,
+    file: &FilePlan,
+    sender: &SyncSender<Result<IdentifiedBatch, RowsFault>>,
+) {
+    loop {
+        let next = match reader.next_batch() {
+            Ok(None) => return,
+            Ok(Some(batch)) => Ok(file.identify(batch)),
+            Err(fault) => Err(fault),
+        };
+        let is_last = next.is_err();
+        if sender.send(next).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn apply_all(
+    tx: &mut dyn ImportTx,
+    file: &FilePlan,
+    planner: &mut Planner<'_>,
+    batches: Receiver<Result<IdentifiedBatch, RowsFault>>,
+    progress: &dyn Fn(u64),
+) -> Result<Option<RowsFault>, RunFault> {
+    for batch in batches {
+        match batch {
+            Ok(batch) => step(tx, file, planner, batch)?,
+            Err(fault) => return Ok(Some(fault)),
+        }
+        progress(planner.rows_read());
+    }
+    Ok(None)
+}
+
+fn step(
+    tx: &mut dyn ImportTx,
+    file: &FilePlan,
+    planner: &mut Planner<'_>,
+    batch: IdentifiedBatch,
+) -> Result<(), RunFault> {
+    let keys = file.keys(&batch);
+    let found = tx.lookup(Lookup {
+        keys: &keys,
+        values: file.wants_values(),
+        phones_of_existing: file.wants_phones_of_existing(),
+        phones_of_new: file.wants_phones_of_new(),
+    })?;
+    let changes = planner.plan(&batch, &found)?;
+    if !changes.is_empty() {
+        tx.apply(&changes)?;
+    }
+    Ok(())
+}
+
+/// A file whose header is wrong is read on, so that a quote that is never closed is told in the same report.
+fn with_the_rest(
+    mut reader: RowReader<Box<dyn Read + Send>>,
+    errors: Vec<RowError>,
+) -> Result<Vec<RowError>, RunFault> {
+    loop {
+        match reader.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(errors),
+            Err(fault) => return of_fault(fault, errors),
+        }
+    }
+}
+
+/// What a file-level fault of the rows adds to the errors of the header. A failing source is ours, not the file's.
+fn of_fault(fault: RowsFault, mut errors: Vec<RowError>) -> Result<Vec<RowError>, RunFault> {
+    match fault {
+        RowsFault::Read(fault) => Err(RunFault::Payload(fault)),
+        RowsFault::UnclosedQuote { row } => Ok(file_errors(errors, Some(row))),
+        RowsFault::NotUtf8 { offset } => {
+            errors.push(bad_encoding(offset));
+            Ok(errors)
+        }
+    }
+}

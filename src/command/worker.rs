@@ -1,0 +1,186 @@
+//! The worker: claims commands, carries them out, completes them; and when it is told to stop, finishes what it has begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::carry_out::{RunFault, carry_out};
+use super::{Claim, Clock};
+use crate::import::Report;
+use crate::store::{Store, StoreError};
+
+/// How often an import that fails by a fault of ours is tried before it is completed as an error. A store that is not
+/// available (a full disk) counts apart: see [`PASSING_TRIES_MAX`].
+pub const TRIES_MAX: u32 = 3;
+/// How often an import is tried while the store is not available; with the pauses below about ten minutes.
+pub const PASSING_TRIES_MAX: u32 = 24;
+/// How often a command may be taken on at all: each time but the last the process died or was stopped on the way. More
+/// means that the command itself brings the process down.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// The pause before the second try; it doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Work is looked for this often even if nobody says that some arrived.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The workers of this node.
+pub struct Workers {
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// Starts `count` workers, each of which carries out one import at a time.
+    pub fn start(store: &Arc<dyn Store>, count: usize, clock: Clock) -> Workers {
+        let (stop, _) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for _ in 0..count.max(1) {
+            let worker = Worker { store: Arc::clone(store), clock: Arc::clone(&clock), stop: stop.subscribe() };
+            tasks.spawn(worker.work());
+        }
+        Workers { tasks, stop }
+    }
+
+    /// Takes on nothing more and waits for the imports that are running; after `within` the rest is left to be rolled
+    /// back and carried out after the next start. Says whether all had ended.
+    pub async fn drain(mut self, within: Duration) -> bool {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::time::timeout(within, all).await.is_ok()
+    }
+}
+
+struct Worker {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+}
+
+impl Worker {
+    async fn work(mut self) {
+        while !*self.stop.borrow() {
+            match self.store.claim((self.clock)()).await {
+                Ok(Some(claim)) => self.run(&claim).await,
+                Ok(None) => {
+                    tokio::select! {
+                        () = self.store.work_arrived() => {}
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                        _ = self.stop.changed() => {}
+                    }
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, "no command could be claimed");
+                    self.pause(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Carries a command out and completes it, whatever happens on the way.
+    async fn run(&mut self, claim: &Claim) {
+        let trace = Uuid::new_v4().simple().to_string();
+        let report = if claim.attempt > ATTEMPTS_MAX {
+            tracing::error!(incident = trace, command = %claim.command, attempts = claim.attempt, "command given up: no attempt came to its end");
+            Some(Report::of_fault(claim.options.mode, &trace))
+        } else {
+            self.report(claim, &trace).await
+        };
+        match report {
+            Some(report) => self.finish(claim, &report, &trace).await,
+            None => self.give_back(claim).await,
+        }
+    }
+
+    /// The report of an import, tried as often as makes sense; `None` if the worker is to stop first.
+    async fn report(&mut self, claim: &Claim, trace: &str) -> Option<Report> {
+        let (mut tries, mut passing_tries, mut pause) = (0, 0, PAUSE_FIRST);
+        loop {
+            let fault = match self.try_once(claim).await {
+                Ok(report) => return Some(report),
+                Err(fault) => fault,
+            };
+            let (count, most) =
+                if fault.is_passing() { (&mut passing_tries, PASSING_TRIES_MAX) } else { (&mut tries, TRIES_MAX) };
+            *count += 1;
+            if *count >= most {
+                tracing::error!(incident = trace, command = %claim.command, program = %claim.program, %fault, tries = *count, "import given up");
+                return Some(Report::of_fault(claim.options.mode, trace));
+            }
+            tracing::warn!(trace, command = %claim.command, program = %claim.program, %fault, tries = *count, pause_ms = pause.as_millis() as u64, "import failed and is tried again");
+            if self.pause(pause).await {
+                return None;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn try_once(&self, claim: &Claim) -> Result<Report, RunFault> {
+        let (store, claim, now_ms) = (Arc::clone(&self.store), claim.clone(), (self.clock)());
+        tokio::task::spawn_blocking(move || carry_out(store.as_ref(), &claim, now_ms))
+            .await
+            .unwrap_or(Err(RunFault::Panic))
+    }
+
+    /// Completes a command; a store that is not available is asked again until it is, or the worker is to stop. (Then
+    /// the next start finds the import applied, or carries it out anew.)
+    async fn finish(&mut self, claim: &Claim, report: &Report, trace: &str) {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match self.store.finish(claim, report, trace, (self.clock)()).await {
+                Ok(()) => return log_report(claim, report, trace),
+                Err(StoreError::LostClaim) => {
+                    tracing::warn!(trace, command = %claim.command, "another attempt has taken the command over");
+                    return;
+                }
+                Err(fault) => {
+                    tracing::warn!(trace, command = %claim.command, %fault, "completing the command failed and is tried again")
+                }
+            }
+            if self.pause(pause).await {
+                return;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn give_back(&self, claim: &Claim) {
+        if let Err(fault) = self.store.give_back(claim).await {
+            tracing::warn!(command = %claim.command, %fault, "giving the command back failed; the next start takes it up");
+        }
+    }
+
+    /// Waits; true if the worker is to stop.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.stop.changed() => {}
+        }
+        *self.stop.borrow()
+    }
+}
+
+/// One line for each import: its counts, never its contents.
+fn log_report(claim: &Claim, report: &Report, trace: &str) {
+    let counts = report.counts;
+    tracing::info!(
+        trace,
+        command = %claim.command,
+        program = %claim.program,
+        attempt = claim.attempt,
+        mode = report.mode.as_str(),
+        applied = report.applied(),
+        not_applied = report.not_applied.map(|reason| reason.as_str()),
+        read = counts.read,
+        added = counts.added,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        ignored = counts.ignored,
+        failed = counts.failed,
+        errors = report.error_count,
+        "import complete"
+    );
+}

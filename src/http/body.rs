@@ -1,0 +1,145 @@
+//! Reading a request's body: within its limit, within the room that all bodies share, and so that a client that sent too
+//! much still sees the answer.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::answer::Refused;
+use super::{HttpSettings, HttpState};
+use crate::problem::{Code, Problem};
+
+/// The unit in which room for bodies is counted.
+pub(super) const ROOM_UNIT_BYTES: u64 = 64 * 1024;
+/// How long a body waits for room before the request is put off.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How long a client may pause in the middle of a body.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
+const DRAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// For how long.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// Units of room for so many bytes, rounded up.
+pub(super) fn room_units(bytes: u64) -> usize {
+    usize::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(usize::MAX >> 4)
+}
+
+/// The length that the headers promise.
+pub(super) fn promised_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body in memory, with the room that it takes.
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a body that is to be kept.
+pub(super) async fn read(state: &HttpState, headers: &HeaderMap, body: Body) -> Result<Held, Refused> {
+    let limit = state.settings.body_bytes_max;
+    let promised = match promised_bytes(headers) {
+        Some(promised) => promised,
+        None if axum::body::HttpBody::is_end_stream(&body) => 0,
+        None => limit,
+    };
+    let room = match room_for(state, promised).await {
+        Ok(room) => room,
+        Err(problem) => {
+            drain(headers, body).await;
+            return Err(problem.into());
+        }
+    };
+    let bytes = collect(body, limit, promised).await?;
+    Ok(Held { bytes, room })
+}
+
+async fn room_for(state: &HttpState, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    // Small bodies need no place: they are bounded by the number of connections.
+    if bytes <= ROOM_UNIT_BYTES {
+        return Ok(None);
+    }
+    // A body within its own limit must fit, whatever the two limits are.
+    let units = room_units(bytes).min(room_units(state.settings.body_bytes_in_flight_max)).max(1);
+    let units = u32::try_from(units).unwrap_or(u32::MAX);
+    let permit = tokio::time::timeout(ROOM_WAIT, state.room.clone().acquire_many_owned(units)).await;
+    match permit {
+        Ok(Ok(permit)) => Ok(Some(permit)),
+        Ok(Err(_)) | Err(_) => {
+            let problem = Problem::new(Code::Busy, "Too many large requests at the same moment; nothing was queued");
+            Err(Problem { retry_after_s: Some(5), ..problem })
+        }
+    }
+}
+
+async fn collect(mut body: Body, limit: u64, promised: u64) -> Result<Bytes, Refused> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(IDLE_MAX, body.frame()).await {
+            Err(_) => return Err(too_slow().into()),
+            Ok(None) => return Ok(bytes.freeze()),
+            Ok(Some(Err(fault))) => return Err(cut_off(&fault.to_string()).into()),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() as u64 + data.len() as u64 > limit {
+            drop(bytes);
+            drain_rest(body).await;
+            return Err(too_large(limit, None).into());
+        }
+        if bytes.is_empty() {
+            // A promise is not yet a byte: room is taken as it is filled, but in few steps.
+            bytes.reserve(usize::try_from(promised.min(limit).min(1 << 20)).unwrap_or_default().max(data.len()));
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+fn too_slow() -> Problem {
+    let detail = format!("Nothing of the body arrived for {} seconds", IDLE_MAX.as_secs());
+    Problem { status: StatusCode::REQUEST_TIMEOUT.as_u16(), ..Problem::new(Code::BadJson, detail) }
+}
+
+fn cut_off(why: &str) -> Problem {
+    Problem::new(Code::BadJson, format!("The body ended before its end: {why}"))
+}
+
+/// The problem of a body over the limit.
+pub(super) fn too_large(limit: u64, promised: Option<u64>) -> Problem {
+    let got = promised.map(|bytes| format!("The body has {bytes} bytes; ")).unwrap_or_default();
+    Problem::new(Code::TooLarge, format!("{got}the limit is {limit} bytes")).with("limitBytes", limit)
+}
+
+/// Whether the headers promise more than the limit.
+pub(super) fn promises_too_much(settings: &HttpSettings, headers: &HeaderMap) -> Option<Problem> {
+    let promised = promised_bytes(headers).filter(|promised| *promised > settings.body_bytes_max)?;
+    Some(too_large(settings.body_bytes_max, Some(promised)))
+}
+
+/// Reads a refused body away: many clients look for the answer only after they have sent everything, and would see a
+/// broken connection instead. A client that asked first (`Expect: 100-continue`) has sent nothing yet.
+pub(super) async fn drain(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        drain_rest(body).await;
+    }
+}
+
+async fn drain_rest(mut body: Body) {
+    let all = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_MAX, all).await;
+}

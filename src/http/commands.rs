@@ -1,0 +1,136 @@
+//! `GET /v2/commands/{id}`: where a command stands, at once or when it is complete (`Prefer: wait=N`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::HttpState;
+use super::answer::Refused;
+use super::contacts::PathId;
+use super::signed::Signed;
+use crate::command::{Command, CommandId, CommandState};
+use crate::problem::{Code, Problem};
+use crate::tenant::AccountId;
+use crate::wire::Status;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// While a request waits, the store is asked this often even if nothing is announced: another node may have done it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What an import gets through in a second, cautiously, in bytes: only for the `Retry-After` of a client that waits.
+const BYTES_A_SECOND: u64 = 10_000_000;
+/// The longest `Retry-After` of an import that is not complete, in seconds.
+const RETRY_AFTER_S_MAX: u64 = 30;
+
+pub(super) async fn status(
+    State(state): State<Arc<HttpState>>,
+    path: PathId,
+    signed: Signed,
+) -> Result<Response, Refused> {
+    let not_found = || Problem::new(Code::NotFound, "There is no such command");
+    let id = path.text().and_then(CommandId::parse).ok_or_else(not_found)?;
+    let wait = Wait::asked(&signed.headers, state.settings.wait_max);
+    let command = wait.until_complete(&state, signed.token.account, id).await?.ok_or_else(not_found)?;
+    Ok(status_response(&state, &command, &wait))
+}
+
+/// 200, with the status.
+pub(super) fn status_response(state: &HttpState, command: &Command, wait: &Wait) -> Response {
+    let status = Status::of(command, &state.processor);
+    let mut response = serde_json::to_string(&status).unwrap_or_default().into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = retry_after_s(command) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(applied) = wait.applied() {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    response
+}
+
+/// When to look again: by the size of the file and of the queue before it.
+fn retry_after_s(command: &Command) -> Option<u64> {
+    let before = match &command.state {
+        CommandState::Queued { position } => position.saturating_sub(1),
+        CommandState::Running { rows: _ } => 0,
+        CommandState::Complete { .. } => return None,
+    };
+    Some((1 + before + command.payload_bytes / BYTES_A_SECOND).min(RETRY_AFTER_S_MAX))
+}
+
+/// How long a client prefers to wait for its answer (RFC 7240).
+pub(super) struct Wait(Option<Duration>);
+
+impl Wait {
+    /// What the headers ask for, cut to `most`.
+    pub(super) fn asked(headers: &HeaderMap, most: Duration) -> Wait {
+        let preferences = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+        let seconds = preferences.flat_map(|value| value.split(',')).find_map(wait_seconds);
+        Wait(seconds.map(|seconds| Duration::from_secs(seconds).min(most)))
+    }
+
+    fn applied(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("wait={}", self.0?.as_secs())).ok()
+    }
+
+    /// The command, when it is complete or the time is over, or the service is to stop.
+    pub(super) async fn until_complete(
+        &self,
+        state: &HttpState,
+        account: AccountId,
+        id: CommandId,
+    ) -> Result<Option<Command>, Refused> {
+        let Some(wait) = self.0 else { return Ok(state.store.command(account, id).await?) };
+        let deadline = Instant::now() + wait;
+        let mut stopping = state.stopping.clone();
+        loop {
+            let watch = state.store.completions().watch(id);
+            let announced = watch.announced();
+            let command = state.store.command(account, id).await?;
+            let is_over = command.as_ref().is_none_or(|command| matches!(command.state, CommandState::Complete { .. }));
+            if is_over || Instant::now() >= deadline || *stopping.borrow() {
+                return Ok(command);
+            }
+            tokio::select! {
+                () = announced => {}
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_EVERY)) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}
+
+/// `wait=10` or `wait="10"`, with parameters or without.
+fn wait_seconds(preference: &str) -> Option<u64> {
+    let (name, value) = preference.split(';').next()?.split_once('=')?;
+    if !name.trim().eq_ignore_ascii_case("wait") {
+        return None;
+    }
+    value.trim().trim_matches('"').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preference_to_wait_is_read_as_rfc_7240_spells_it() {
+        let seconds = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_str(value).expect("a header"));
+            Wait::asked(&headers, Duration::from_secs(60)).0.map(|wait| wait.as_secs())
+        };
+        assert_eq!(seconds("wait=10"), Some(10));
+        assert_eq!(seconds("respond-async, Wait = \"7\"; x=y"), Some(7));
+        assert_eq!(seconds("wait=600"), Some(60));
+        assert_eq!(seconds("wait=0"), Some(0));
+        for none in ["wait", "wait=", "wait=-1", "wait=soon", "awaiting=3", ""] {
+            assert_eq!(seconds(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `POST /v2/programs/{id}/participants`: an import is checked, accepted and answered with its place.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use super::HttpState;
+use super::answer::Refused;
+use super::commands::{Wait, status_response};
+use super::contacts::{PathId, program_of};
+use super::signed::Signed;
+use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
+use crate::problem::{Code, Problem};
+use crate::tenant::ProgramId;
+use crate::wire::{ImportRequest, read_import};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The longest `Idempotency-Key`, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an `Idempotency-Key` is remembered (contract, section 1).
+const IDEMPOTENCY_KEY_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+/// A signature is remembered at least so long, and longer than it is fresh.
+const SIGNATURE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How long a client whose program's queue is full is asked to wait, in seconds.
+const QUEUE_FULL_RETRY_S: u64 = 30;
+
+pub(super) async fn accept(
+    State(state): State<Arc<HttpState>>,
+    path: PathId,
+    signed: Signed,
+) -> Result<Response, Refused> {
+    let program = program_of(&state, &signed, &path).await?;
+    if let Some(first) = state.store.remembered(signed.token.number, &signed.signature).await?
+        && first.request_digest == signed.request_digest
+    {
+        return answer(&state, &signed, first.command, true).await;
+    }
+    check_media_type(&signed.headers)?;
+    let key = idempotency_key(&signed)?;
+    let (signed, request) = read_body(signed, program.id).await?;
+    let accepted = state.store.accept(new_command(&state, &signed, program.id, key, request)).await?;
+    match accepted {
+        Accepted::New(command) => answer(&state, &signed, command, false).await,
+        Accepted::Replayed(command) => answer(&state, &signed, command, true).await,
+        Accepted::SignatureReused => Err(Problem::new(
+            Code::SignatureReused,
+            "This signature was accepted before, for a request with other bytes (signatures are blind to case)",
+        )
+        .into()),
+        Accepted::IdempotencyKeyReused => {
+            Err(Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was accepted before, with another body")
+                .into())
+        }
+        Accepted::QueueFull => {
+            let problem = Problem::new(Code::Busy, "The queue of this program is full; nothing was queued");
+            let status = StatusCode::TOO_MANY_REQUESTS.as_u16();
+            Err(Problem { status, retry_after_s: Some(QUEUE_FULL_RETRY_S), ..problem }.into())
+        }
+    }
+}
+
+/// 202, with the command's place and its current state.
+async fn answer(state: &HttpState, signed: &Signed, command: CommandId, replayed: bool) -> Result<Response, Refused> {
+    let wait = Wait::asked(&signed.headers, state.settings.wait_max);
+    let command = wait
+        .until_complete(state, signed.token.account, command)
+        .await?
+        .ok_or_else(|| Refused::Fault(format!("command {command} was accepted and is not there")))?;
+    let mut response = status_response(state, &command, &wait);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let location = HeaderValue::from_str(&format!("/v2/commands/{}", command.id));
+    if let Ok(location) = location {
+        response.headers_mut().insert("location", location);
+    }
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response.into_response())
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        let got = content_type.map_or("no Content-Type".to_owned(), |value| format!("Content-Type '{value}'"));
+        return Err(Problem::new(Code::UnsupportedMediaType, format!("The request has {got}; send application/json")));
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(Problem::new(Code::UnsupportedMediaType, "The body has a Content-Encoding; send it without"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn idempotency_key(signed: &Signed) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = signed.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
+    let Some(key) = key else {
+        let detail = format!("The Idempotency-Key must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
+        return Err(Problem::new(Code::BadParameter, detail));
+    };
+    Ok(Some(IdempotencyKey {
+        key: key.to_owned(),
+        body_digest: signed.body_digest,
+        forgotten_before_ms: signed.now_ms.saturating_sub(IDEMPOTENCY_KEY_KEPT_MS),
+    }))
+}
+
+/// Bodies above this size are parsed on a thread for long work.
+const PARSE_APART_BYTES: usize = 64 * 1024;
+
+async fn read_body(signed: Signed, program: ProgramId) -> Result<(Signed, ImportRequest), Refused> {
+    let is_small = signed.body.len() <= PARSE_APART_BYTES;
+    let read = move || (read_import(&signed.body, program), signed);
+    let (request, mut signed) = if is_small {
+        read()
+    } else {
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|_| Refused::Fault("reading the body panicked".to_owned()))?
+    };
+    // The CSV has been copied out of it.
+    signed.body = bytes::Bytes::new();
+    Ok((signed, request.map_err(Problem::of_faults)?))
+}
+
+fn new_command(
+    state: &HttpState,
+    signed: &Signed,
+    program: ProgramId,
+    idempotency: Option<IdempotencyKey>,
+    request: ImportRequest,
+) -> NewCommand {
+    let window_ms = i64::try_from(state.settings.freshness.as_millis()).unwrap_or(i64::MAX);
+    // Fresh until then, wherever in the window the clocks were.
+    let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
+    NewCommand {
+        id: CommandId(Uuid::now_v7()),
+        account: signed.token.account,
+        program,
+        token: signed.token.number,
+        created_ms: signed.now_ms,
+        options: request.options,
+        payload: Payload(request.participants),
+        signature: signed.signature,
+        request_digest: signed.request_digest,
+        remember_until_ms: fresh_until_ms.max(signed.now_ms).saturating_add(SIGNATURE_KEPT_MS),
+        idempotency,
+    }
+}

@@ -1,0 +1,92 @@
+//! The HTTP API: which path asks for what, who may ask, and how answers look on the wire.
+//!
+//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]. Nothing is decided
+//! here that is not about HTTP; nothing here knows SQL, or that there is a worker.
+
+mod answer;
+mod body;
+mod commands;
+mod contacts;
+mod imports;
+mod signed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use jiff::SignedDuration;
+use tokio::sync::{Semaphore, watch};
+
+use crate::command::Clock;
+use crate::problem::{Code, Problem};
+use crate::store::Store;
+use answer::Refused;
+use signed::Signed;
+
+/// The limits and windows of the HTTP API, with their units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HttpSettings {
+    /// How far a signature's time may be from the clock.
+    pub freshness: SignedDuration,
+    /// The largest body, in bytes.
+    pub body_bytes_max: u64,
+    /// The most bytes of bodies in memory at one moment.
+    pub body_bytes_in_flight_max: u64,
+    /// The longest `Prefer: wait`.
+    pub wait_max: Duration,
+}
+
+/// What every handler can reach.
+pub(crate) struct HttpState {
+    store: Arc<dyn Store>,
+    settings: HttpSettings,
+    clock: Clock,
+    /// What this node calls itself in answers.
+    processor: String,
+    /// Room for bodies, in units of [`body::ROOM_UNIT_BYTES`].
+    room: Arc<Semaphore>,
+    /// Large signatures that are checked at the same time.
+    checks: Arc<Semaphore>,
+    /// Turns true when the service is to stop: who waits for an import is answered at once.
+    stopping: watch::Receiver<bool>,
+}
+
+/// The HTTP API over a store, as a service for a listener. `stopping` turns true when the service is to stop.
+pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let state = Arc::new(HttpState {
+        store,
+        settings,
+        clock,
+        processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
+        room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
+        checks: Arc::new(Semaphore::new(cores)),
+        stopping,
+    });
+    Router::new()
+        .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
+        .route("/v2/commands/{command}", get(commands::status).fallback(only_get))
+        .route("/v1/programs/{program}", get(contacts::program).fallback(only_get))
+        .route("/v1/programs/{program}/participants", get(contacts::of_program).fallback(only_get))
+        .fallback(nowhere)
+        .layer(axum::middleware::from_fn(answer::finish))
+        .with_state(state)
+}
+
+async fn nowhere(_: Signed) -> Refused {
+    Problem::new(Code::NotFound, "There is nothing at this path").into()
+}
+
+async fn only_post(_: Signed) -> Refused {
+    method_not_allowed("POST")
+}
+
+async fn only_get(_: Signed) -> Refused {
+    method_not_allowed("GET, HEAD")
+}
+
+fn method_not_allowed(allow: &'static str) -> Refused {
+    let problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}"));
+    Problem { allow: Some(allow), ..problem }.into()
+}

@@ -1,0 +1,161 @@
+//! The proof that a request is signed. A handler that names [`Signed`] cannot be reached without it.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::answer::Refused;
+use super::{HttpState, body};
+use crate::command::Digest;
+use crate::problem::{Code, Problem};
+use crate::signature::{AUTHORIZATION, Claim, ClaimError, DATE, Mismatch, verify};
+use crate::tenant::Token;
+
+/// Bodies above this size are checked on a thread for long work, a few at a time.
+const CHECK_APART_BYTES: usize = 64 * 1024;
+
+/// A request whose signature holds: whose it is, and what it says.
+pub(super) struct Signed {
+    /// Who signed; its account is the only one that the request may see.
+    pub(super) token: Token,
+    /// The signature, decoded.
+    pub(super) signature: [u8; 32],
+    /// The moment that was signed.
+    pub(super) signed_at: Timestamp,
+    /// When the request arrived, in milliseconds since 1970-01-01 UTC.
+    pub(super) now_ms: i64,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// SHA-256 over method, path and body.
+    pub(super) request_digest: Digest,
+    /// SHA-256 over the body.
+    pub(super) body_digest: Digest,
+    /// The body's share of the memory for bodies.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl FromRequest<Arc<HttpState>> for Signed {
+    type Rejection = Refused;
+
+    /// In the contract's order: size, headers, token, clock, signature. What fails before the body is read has it read away.
+    async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
+        let (parts, body) = request.into_parts();
+        let now_ms = (state.clock)();
+        let (claim, token) = match before_the_body(state, &parts.headers, now_ms).await {
+            Ok(claimed) => claimed,
+            Err(refused) => {
+                body::drain(&parts.headers, body).await;
+                return Err(refused);
+            }
+        };
+        let held = body::read(state, &parts.headers, body).await?;
+        let checked = Check {
+            claim,
+            token,
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            body: held.bytes,
+        };
+        let (check, digests) = checked.run(state).await?;
+        Ok(Signed {
+            token: check.token,
+            signature: check.claim.signature,
+            signed_at: check.claim.signed_at,
+            now_ms,
+            headers: parts.headers,
+            body: check.body,
+            request_digest: digests.request,
+            body_digest: digests.body,
+            _room: held.room,
+        })
+    }
+}
+
+async fn before_the_body(state: &HttpState, headers: &HeaderMap, now_ms: i64) -> Result<(Claim, Token), Refused> {
+    if let Some(problem) = body::promises_too_much(&state.settings, headers) {
+        return Err(problem.into());
+    }
+    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let claim = Claim::from_headers(header(AUTHORIZATION), header(DATE)).map_err(bad_claim)?;
+    let Some(token) = state.store.token(&claim.token).await? else {
+        return Err(Problem::new(Code::UnknownToken, "There is no such token, or it has been revoked").into());
+    };
+    let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    if let Some(seconds) = claim.clock_off(now, state.settings.freshness) {
+        return Err(clock_off(seconds, state.settings.freshness.as_secs()).into());
+    }
+    Ok((claim, token))
+}
+
+fn bad_claim(error: ClaimError) -> Problem {
+    let code = match error {
+        ClaimError::Missing { .. } => Code::SignatureMissing,
+        ClaimError::Malformed { .. } => Code::SignatureMalformed,
+    };
+    Problem::new(code, error.to_string())
+}
+
+fn clock_off(seconds: i64, window_s: i64) -> Problem {
+    let side = if seconds > 0 { "ahead of" } else { "behind" };
+    let off = seconds.unsigned_abs();
+    let detail = format!("The signed time is {off} seconds {side} the service's clock; {window_s} seconds are allowed");
+    Problem::new(Code::ClockOff, detail).with("seconds", seconds)
+}
+
+struct Check {
+    claim: Claim,
+    token: Token,
+    method: String,
+    path: String,
+    body: Bytes,
+}
+
+struct Digests {
+    request: Digest,
+    body: Digest,
+}
+
+impl Check {
+    async fn run(self, state: &HttpState) -> Result<(Check, Digests), Refused> {
+        let outcome = if self.body.len() <= CHECK_APART_BYTES {
+            self.verify()
+        } else {
+            let _turn = state.checks.acquire().await;
+            tokio::task::spawn_blocking(move || self.verify())
+                .await
+                .map_err(|_| Refused::Fault("checking the signature panicked".to_owned()))?
+        };
+        outcome.map_err(|mismatch| mismatch_problem(&mismatch).into())
+    }
+
+    fn verify(self) -> Result<(Check, Digests), Mismatch> {
+        let form = verify(&self.claim, self.token.secret.expose().as_bytes(), &self.method, &self.path, &self.body)?;
+        tracing::trace!(form = form.as_str(), "signature verified");
+        let request = Sha256::new()
+            .chain_update(&self.method)
+            .chain_update(b"\n")
+            .chain_update(&self.path)
+            .chain_update(b"\n")
+            .chain_update(&self.body)
+            .finalize()
+            .into();
+        let body = Sha256::digest(&self.body).into();
+        Ok((self, Digests { request, body }))
+    }
+}
+
+fn mismatch_problem(mismatch: &Mismatch) -> Problem {
+    let lines: Vec<_> = mismatch
+        .lines
+        .iter()
+        .map(|line| json!({ "name": line.name, "sha256": line.sha256, "bytes": line.bytes }))
+        .collect();
+    let detail = "The signature is not that of these five lines, lower-cased, with this token's secret";
+    Problem::new(Code::SignatureMismatch, detail).with("lines", lines)
+}

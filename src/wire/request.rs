@@ -1,0 +1,337 @@
+//! The body of `POST /v2/programs/{id}/participants` (contract, section 2): read by the server, written by the client.
+//!
+//! Reading tells every fault with its JSON pointer, not only the first.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use super::json::{Json, JsonFault, read};
+use crate::import::{Existing, ImportOptions, Mode, New};
+use crate::problem::{Code, Fault};
+use crate::tenant::ProgramId;
+
+/// A valid request to import.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImportRequest {
+    /// The four options.
+    pub options: ImportOptions,
+    /// The CSV.
+    pub participants: String,
+}
+
+/// Reads a body that was sent to a program's path; all that is wrong with it is told.
+pub fn read_import(body: &[u8], program: ProgramId) -> Result<ImportRequest, Vec<Fault>> {
+    let document = read(body).map_err(json_faults)?;
+    let mut faults = Faults::default();
+    let Json::Object(members) = document else {
+        faults.wrong_type("", "an object", &document);
+        return Err(faults.0);
+    };
+    let (mut named, mut options, mut participants) = (None, None, None);
+    for (name, value) in members {
+        match &*name {
+            "program" => named = Some(value),
+            "options" => options = Some(value),
+            "participants" => participants = Some(value),
+            // Given clients send other members too.
+            _ => {}
+        }
+    }
+    faults.program(named, program);
+    let options = faults.options(options);
+    let participants = faults.participants(participants);
+    match (options, participants) {
+        (Some(options), Some(participants)) if faults.0.is_empty() => {
+            Ok(ImportRequest { options, participants: participants.into_owned() })
+        }
+        _ => Err(faults.0),
+    }
+}
+
+/// Writes the body of an import, as a client sends it.
+pub fn write_import(program: &str, options: &ImportOptions, participants: &str) -> String {
+    let existing = match &options.existing {
+        Existing::Ignore => json!("ignore"),
+        Existing::Fields(names) => json!(names),
+    };
+    let new = match options.new {
+        New::Add => "add",
+        New::Ignore => "ignore",
+    };
+    json!({
+        "program": program,
+        "options": { "new": new, "existing": existing, "mode": options.mode.as_str(), "absent": "ignore" },
+        "participants": participants,
+    })
+    .to_string()
+}
+
+fn json_faults(fault: JsonFault) -> Vec<Fault> {
+    match fault {
+        JsonFault::Bad { line, column, detail } => {
+            let detail = format!("The body is no JSON document at line {line}, column {column}: {detail}");
+            vec![Fault { pointer: String::new(), code: Code::BadJson, detail }]
+        }
+        JsonFault::DuplicateKeys(pointers) => pointers
+            .into_iter()
+            .map(|pointer| {
+                let detail = "The object has this key more than once; send it once".to_owned();
+                Fault { pointer, code: Code::DuplicateKey, detail }
+            })
+            .collect(),
+    }
+}
+
+/// The faults found so far.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, pointer: &str, code: Code, detail: String) {
+        self.0.push(Fault { pointer: pointer.to_owned(), code, detail });
+    }
+
+    fn missing(&mut self, pointer: &str, right: &str) {
+        self.add(pointer, Code::MissingMember, format!("The member is missing; send {right}"));
+    }
+
+    fn wrong_type(&mut self, pointer: &str, right: &str, got: &Json<'_>) {
+        self.add(pointer, Code::WrongType, format!("This is {}; send {right}", with_article(got.kind())));
+    }
+
+    fn unknown_value(&mut self, pointer: &str, right: &str, got: &str) {
+        self.add(pointer, Code::UnknownValue, format!("The value is '{}'; send {right}", shortened(got)));
+    }
+
+    fn program(&mut self, value: Option<Json<'_>>, program: ProgramId) {
+        const POINTER: &str = "/program";
+        match value {
+            None => self.missing(POINTER, "the program's id, as in the path"),
+            Some(Json::String(named)) if ProgramId::parse(&named) == Some(program) => {}
+            Some(Json::String(named)) => {
+                let detail =
+                    format!("The body names the program '{}', the path {program}; send the same", shortened(&named));
+                self.add(POINTER, Code::ProgramMismatch, detail);
+            }
+            Some(other) => self.wrong_type(POINTER, "the program's id as a string", &other),
+        }
+    }
+
+    fn participants<'a>(&mut self, value: Option<Json<'a>>) -> Option<Cow<'a, str>> {
+        const POINTER: &str = "/participants";
+        match value {
+            None => self.missing(POINTER, "the CSV file as a string"),
+            Some(Json::String(participants)) => return Some(participants),
+            Some(other) => self.wrong_type(POINTER, "the CSV file as a string", &other),
+        }
+        None
+    }
+
+    fn options(&mut self, value: Option<Json<'_>>) -> Option<ImportOptions> {
+        const POINTER: &str = "/options";
+        const RIGHT: &str = "an object with the members new, existing, mode and absent";
+        let members = match value {
+            None => {
+                self.missing(POINTER, RIGHT);
+                return None;
+            }
+            Some(Json::Object(members)) => members,
+            Some(other) => {
+                self.wrong_type(POINTER, RIGHT, &other);
+                return None;
+            }
+        };
+        let member = |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value);
+        let new = self.word("/options/new", member("new"), &[("add", New::Add), ("ignore", New::Ignore)]);
+        let existing = self.existing(member("existing"));
+        let mode = self.word("/options/mode", member("mode"), &[("row", Mode::Row), ("tx", Mode::Tx)]);
+        let absent = self.word("/options/absent", member("absent"), &[("ignore", ())]);
+        for (name, _) in members.iter().filter(|(name, _)| !["new", "existing", "mode", "absent"].contains(&&**name)) {
+            let pointer = format!("/options/{}", name.replace('~', "~0").replace('/', "~1"));
+            self.add(&pointer, Code::UnknownMember, "There is no such option; leave it out".to_owned());
+        }
+        absent?;
+        Some(ImportOptions { new: new?, existing: existing?, mode: mode? })
+    }
+
+    fn word<T: Copy>(&mut self, pointer: &str, value: Option<&Json<'_>>, words: &[(&str, T)]) -> Option<T> {
+        let right = words.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" or ");
+        match value {
+            None => self.missing(pointer, &right),
+            Some(Json::String(got)) => match words.iter().find(|(word, _)| word == got) {
+                Some((_, meaning)) => return Some(*meaning),
+                None => self.unknown_value(pointer, &right, got),
+            },
+            Some(other) => self.wrong_type(pointer, &right, other),
+        }
+        None
+    }
+
+    fn existing(&mut self, value: Option<&Json<'_>>) -> Option<Existing> {
+        const POINTER: &str = "/options/existing";
+        const RIGHT: &str = "'ignore' or an array of field names";
+        match value {
+            None => self.missing(POINTER, RIGHT),
+            Some(Json::String(word)) if word == "ignore" => return Some(Existing::Ignore),
+            Some(Json::String(word)) => self.unknown_value(POINTER, RIGHT, word),
+            Some(Json::Array(names)) => return self.names(POINTER, names),
+            Some(other) => self.wrong_type(POINTER, RIGHT, other),
+        }
+        None
+    }
+
+    fn names(&mut self, pointer: &str, values: &[Json<'_>]) -> Option<Existing> {
+        let before = self.0.len();
+        let mut names = Vec::with_capacity(values.len());
+        for (value, at) in values.iter().zip(0..) {
+            match value.as_str() {
+                Some(name) => names.push(name.to_owned()),
+                // A list of a million numbers is not to be answered with a million faults.
+                None if self.0.len() - before < super::json::DUPLICATE_KEYS_MAX => {
+                    self.wrong_type(&format!("{pointer}/{at}"), "a field's name as a string", value);
+                }
+                None => break,
+            }
+        }
+        (self.0.len() == before).then_some(Existing::Fields(names))
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "array" | "object" => format!("an {kind}"),
+        "null" => kind.to_owned(),
+        _ => format!("a {kind}"),
+    }
+}
+
+/// What a fault repeats of a value: enough to recognise it.
+fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(100).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const PROGRAM: &str = "0198c9a2-7e5b-7d50-8000-000000000001";
+
+    fn check(body: &str, expected: Expect) {
+        let program = ProgramId::parse(PROGRAM).expect("an id");
+        let table = match read_import(body.replace("PROGRAM", PROGRAM).as_bytes(), program) {
+            Ok(request) => format!("{request:?}\n"),
+            Err(faults) => faults
+                .iter()
+                .map(|fault| format!("{:?} {}: {}\n", fault.pointer, fault.code.entry().word, fault.detail))
+                .collect(),
+        };
+        expected.assert_eq(&table);
+    }
+
+    #[test]
+    fn a_valid_body_is_read() {
+        check(
+            r#"{"program":"PROGRAM","more":1,"options":{"new":"add","existing":["a","b"],"mode":"row","absent":"ignore"},"participants":"a,b\n"}"#,
+            expect![[r#"
+                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row }, participants: "a,b\n" }
+            "#]],
+        );
+        check(
+            r#"{"program":"0198C9A2-7E5B-7D50-8000-000000000001","options":{"new":"ignore","existing":"ignore","mode":"tx","absent":"ignore"},"participants":""}"#,
+            expect![[r#"
+                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx }, participants: "" }
+            "#]],
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_place() {
+        check(
+            "{}",
+            expect![[r#"
+            "/program" missing_member: The member is missing; send the program's id, as in the path
+            "/options" missing_member: The member is missing; send an object with the members new, existing, mode and absent
+            "/participants" missing_member: The member is missing; send the CSV file as a string
+        "#]],
+        );
+        check(
+            "[1]",
+            expect![[r#"
+            "" wrong_type: This is an array; send an object
+        "#]],
+        );
+        check(
+            "{\"program\": \"x\", \"options\": {\"new\": 1, \"existing\": \"all\", \"absent\": \"remove\", \"dryRun\": true, \"a/b\": 1}, \"participants\": [\"a\"]}",
+            expect![[r#"
+            "/program" program_mismatch: The body names the program 'x', the path 0198c9a2-7e5b-7d50-8000-000000000001; send the same
+            "/options/new" wrong_type: This is a number; send 'add' or 'ignore'
+            "/options/existing" unknown_value: The value is 'all'; send 'ignore' or an array of field names
+            "/options/mode" missing_member: The member is missing; send 'row' or 'tx'
+            "/options/absent" unknown_value: The value is 'remove'; send 'ignore'
+            "/options/dryRun" unknown_member: There is no such option; leave it out
+            "/options/a~1b" unknown_member: There is no such option; leave it out
+            "/participants" wrong_type: This is an array; send the CSV file as a string
+        "#]],
+        );
+        check(
+            r#"{"program":7,"options":{"new":"Add","existing":["a",1,null],"mode":["row"],"absent":null},"participants":null}"#,
+            expect![[r#"
+                "/program" wrong_type: This is a number; send the program's id as a string
+                "/options/new" unknown_value: The value is 'Add'; send 'add' or 'ignore'
+                "/options/existing/1" wrong_type: This is a number; send a field's name as a string
+                "/options/existing/2" wrong_type: This is null; send a field's name as a string
+                "/options/mode" wrong_type: This is an array; send 'row' or 'tx'
+                "/options/absent" wrong_type: This is null; send 'ignore'
+                "/participants" wrong_type: This is null; send the CSV file as a string
+            "#]],
+        );
+        check(
+            r#"{"program":"PROGRAM","options":"none","participants":"a"}"#,
+            expect![[r#"
+            "/options" wrong_type: This is a string; send an object with the members new, existing, mode and absent
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_and_what_has_a_key_twice_is_refused() {
+        check(
+            "",
+            expect![[r#"
+            "" bad_json: The body is no JSON document at line 1, column 0: the body is empty; a JSON document was expected
+        "#]],
+        );
+        check(
+            "{\"program\":",
+            expect![[r#"
+            "" bad_json: The body is no JSON document at line 1, column 11: EOF while parsing a value
+        "#]],
+        );
+        check(
+            r#"{"program":"PROGRAM","participants":"\ud800"}"#,
+            expect![[r#"
+            "" bad_json: The body is no JSON document at line 1, column 73: a \u escape is half of a surrogate pair
+        "#]],
+        );
+        check(
+            r#"{"a":{"b":[{"c":1,"c":2}]},"a":1}"#,
+            expect![[r#"
+            "/a/b/0/c" duplicate_key: The object has this key more than once; send it once
+            "/a" duplicate_key: The object has this key more than once; send it once
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_the_client_writes_the_server_reads() {
+        let options =
+            ImportOptions { new: New::Ignore, existing: Existing::Fields(vec!["a".to_owned()]), mode: Mode::Tx };
+        let body = write_import(PROGRAM, &options, "a\nÄ,\"\n");
+        let request = read_import(body.as_bytes(), ProgramId::parse(PROGRAM).expect("an id")).expect("valid");
+        assert_eq!(request, ImportRequest { options, participants: "a\nÄ,\"\n".to_owned() });
+    }
+}
