@@ -100,17 +100,21 @@ fn serve_on(run: &Run<'_>, service: Service, runtime: &Runtime) -> Result<Exit, 
     if !run.output.json {
         print_address(&service, run.output)?;
     }
-    let printed =
-        run.import().and_then(|seen| run.print(&seen, &[("Next, in another terminal", run.import_command())]));
-    if let Err(failure) = printed {
-        runtime.block_on(service.stop());
-        return Err(failure);
+    let imported = run.import();
+    // From here on a signal stops the service; during the import it ends the process, which loses nothing.
+    let told = imported.and_then(|seen| {
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        run.print(&seen, &[("Next, in another terminal", run.import_command())])?;
+        run.output.say("\nServing on; Ctrl-C stops.");
+        Ok(signals)
+    });
+    match told {
+        Ok(mut signals) => runtime.block_on(stop_on_signal(service, &mut signals, run.output)),
+        Err(failure) => {
+            runtime.block_on(service.stop());
+            Err(failure)
+        }
     }
-    runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        run.output.say("Serving on; Ctrl-C stops.");
-        stop_on_signal(service, &mut signals, run.output).await
-    })
 }
 
 /// Finds or makes account, program and token.
