@@ -78,9 +78,7 @@ pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) ->
     let runtime = runtime()?;
     let prepared = runtime.block_on(in_store(&settings, async |store| prepare(&*store).await))?;
     let sample = write_sample(&settings.data)?;
-    let service = runtime.block_on(Service::start(&settings)).map_err(|error| {
-        Failure::from(error).with_remedy("If the port is taken: --listen 127.0.0.1:0 takes any free one.")
-    })?;
+    let service = runtime.block_on(Service::start(&settings))?;
     let run = Run { settings: &settings, prepared: &prepared, sample: &sample, address: service.address(), output };
     let ended = if args.once { once(&run, service, &runtime) } else { serve_on(&run, service, &runtime) };
     runtime.shutdown_background();
