@@ -123,11 +123,13 @@ pub enum ConfigError {
         reason: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("{path} is not TOML:\n{reason}", path = path.display())]
+    #[error("{path}, line {line}: not TOML: {reason}", path = path.display())]
     NotToml {
         /// Which file.
         path: PathBuf,
-        /// Line, column and what was expected.
+        /// Where it stops being TOML.
+        line: usize,
+        /// What was expected. The line itself is not repeated: it may hold a secret.
         reason: String,
     },
     /// There is no such setting.
@@ -138,6 +140,9 @@ pub enum ConfigError {
         /// The key that nobody knows.
         key: String,
     },
+    /// Two settings do not fit each other, wherever they were given.
+    #[error("{0}")]
+    Disagree(String),
     /// A setting has a value that it cannot have.
     #[error("{place}: {shown} is not possible; {right}")]
     WrongValue {
@@ -264,8 +269,11 @@ impl Settings {
     }
 
     fn apply_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        let not_toml =
-            |error: toml::de::Error| ConfigError::NotToml { path: path.to_owned(), reason: error.to_string() };
+        let not_toml = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            ConfigError::NotToml { path: path.to_owned(), line, reason: error.message().to_owned() }
+        };
         let table: toml::Table = toml::from_str(text).map_err(not_toml)?;
         let place = Place::File(path.to_owned());
         for (key, value) in &table {
@@ -292,14 +300,12 @@ impl Settings {
 
     /// What no setting can judge by itself.
     fn check_together(&self) -> Result<(), ConfigError> {
-        if self.body_bytes_in_flight_max < self.body_bytes_max {
-            let right = format!(
-                "it must be at least body_bytes_max ({}), or the largest body could never come in",
-                self.body_bytes_max
-            );
-            let value = self.body_bytes_in_flight_max.to_string();
-            let name = "body_bytes_in_flight_max";
-            return Err(wrong(&Place::Flag(name), name, &value, &right));
+        let (body, in_flight) = (self.body_bytes_max, self.body_bytes_in_flight_max);
+        if in_flight < body {
+            return Err(ConfigError::Disagree(format!(
+                "body_bytes_in_flight_max = {in_flight} is less than body_bytes_max = {body}: the largest body could \
+                 never come in; it must be at least that"
+            )));
         }
         Ok(())
     }
@@ -540,23 +546,13 @@ mod tests {
             "master_key = \"a\"\nmaster_key_file = \"b\"",
             expect!["roster.toml: master_key is not possible; give master_key or master_key_file, not both"],
         );
-        check_refusal(
-            "workers 3",
-            expect![[r#"
-                roster.toml is not TOML:
-                TOML parse error at line 1, column 9
-                  |
-                1 | workers 3
-                  |         ^
-                key with no value, expected `=`
-            "#]],
-        );
+        check_refusal("workers 3", expect!["roster.toml, line 1: not TOML: key with no value, expected `=`"]);
     }
 
     #[test]
     fn limits_must_fit_each_other() {
         let error = Settings::resolve(None, &[given("body_bytes_in_flight_max", "5")]).expect_err("too small");
-        expect!["--body-bytes-in-flight-max (or ROSTER_BODY_BYTES_IN_FLIGHT_MAX): body_bytes_in_flight_max = 5 is not possible; it must be at least body_bytes_max (67108864), or the largest body could never come in"]
+        expect!["body_bytes_in_flight_max = 5 is less than body_bytes_max = 67108864: the largest body could never come in; it must be at least that"]
             .assert_eq(&error.to_string());
     }
 }

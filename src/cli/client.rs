@@ -12,13 +12,14 @@ use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
 use crate::contact::date_time::print_ms;
+use crate::signature::{AUTHORIZATION, DATE, explain};
 
 use super::failure::Failure;
 use super::location::Origin;
 use super::operator::now_ms;
-use super::output::escape;
+use super::output::{Output, escape};
 use super::problem_text::refusal;
-use super::signing::{AUTHORIZATION, CredentialArgs, Credentials, DATE, Signed, explain};
+use super::signing::{CredentialArgs, Credentials, Signed};
 
 /// How long a connection may take.
 const CONNECT_SECONDS: u64 = 10;
@@ -45,9 +46,9 @@ pub(super) struct ClientArgs {
 
 impl ClientArgs {
     /// A client for `origin`, or where that is not known, for `--url`.
-    pub(super) fn client(&self, origin: Option<Origin>) -> Result<Client, Failure> {
+    pub(super) fn client(&self, origin: Option<Origin>, output: Output) -> Result<Client, Failure> {
         let origin = origin.map_or_else(|| Origin::parse(&self.url), Ok)?;
-        Ok(Client::new(origin, self.credentials.credentials()?))
+        Ok(Client::new(origin, self.credentials.credentials()?, output))
     }
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Client {
     agent: Agent,
     origin: Origin,
     credentials: Credentials,
+    output: Output,
 }
 
 /// What to do where nobody answers at the address.
@@ -103,7 +105,7 @@ enum Attempt {
 
 impl Client {
     /// A client; it opens no connection yet.
-    pub(super) fn new(origin: Origin, credentials: Credentials) -> Client {
+    pub(super) fn new(origin: Origin, credentials: Credentials, output: Output) -> Client {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -114,7 +116,7 @@ impl Client {
         if origin.is_loopback() {
             config = config.proxy(None);
         }
-        Client { agent: config.build().new_agent(), origin, credentials }
+        Client { agent: config.build().new_agent(), origin, credentials, output }
     }
 
     /// Sends a body; `sent` is told how many bytes have gone, from 0 again with each attempt.
@@ -160,7 +162,10 @@ impl Client {
                 Attempt::NotSent(failure) | Attempt::Broken(failure) => (failure, None),
             };
             match patience.pause(asked) {
-                Some(pause) => thread::sleep(pause),
+                Some(pause) => {
+                    self.output.say(format_args!("{failure}\nTrying again in {} s …", pause.as_secs()));
+                    thread::sleep(pause);
+                }
                 None => return Err(failure),
             }
         }
@@ -221,7 +226,11 @@ impl Client {
     }
 
     fn unreached(&self, error: &ureq::Error) -> Failure {
-        let text = format!("cannot reach {}: {error}", self.origin);
+        let reason = match error {
+            ureq::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        let text = format!("cannot reach {}: {reason}", self.origin);
         match error {
             ureq::Error::Http(_) | ureq::Error::BadUri(_) => Failure::yours(text),
             _ => Failure::ours(text).with_remedy("Is the service running there? 'roster serve' starts one."),
@@ -258,7 +267,7 @@ impl Patience {
     /// How long to wait before the next attempt: as asked, else 1, 2, 4, … 30 seconds. `None`: it was the last.
     fn pause(&mut self, asked_seconds: Option<u64>) -> Option<Duration> {
         self.attempts += 1;
-        let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30)).max(1);
+        let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30));
         self.waited_seconds = self.waited_seconds.saturating_add(seconds);
         let goes_on = self.attempts < ATTEMPTS_MAX && self.waited_seconds <= TRYING_SECONDS_MAX;
         goes_on.then(|| Duration::from_secs(seconds))
@@ -293,7 +302,7 @@ mod tests {
     #[test]
     fn patience_grows_and_ends() {
         assert_eq!(pauses(None), [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(pauses(Some(0)), [1; 7]);
+        assert_eq!(pauses(Some(0)), [0; 7]);
         assert_eq!(pauses(Some(200)), [200, 200, 200], "it ends while the signature is still fresh");
         assert_eq!(pauses(Some(u64::MAX)), [0; 0]);
     }

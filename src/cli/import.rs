@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use crate::import::{Existing, ImportOptions, Mode, New};
 use crate::tenant::ProgramId;
 
 use super::client::ClientArgs;
@@ -14,7 +15,7 @@ use super::failure::{Exit, Failure};
 use super::operator::program_id;
 use super::output::{Output, escape};
 use super::report;
-use super::transfer::{ExistingJson, OptionsJson, Transfer, send, send_and_wait};
+use super::transfer::{Transfer, send, send_and_wait};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -66,7 +67,7 @@ enum ModeArg {
 }
 
 pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
-    let client = args.client.client(None)?;
+    let client = args.client.client(None, output)?;
     let csv = read_text(&args.file)?;
     let transfer = Transfer { program: args.program, csv: &csv, options: options(args, &csv) };
     if args.no_wait {
@@ -87,25 +88,25 @@ pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
     Ok(report::exit(&seen.status))
 }
 
-fn options(args: &ImportArgs, csv: &str) -> OptionsJson {
+fn options(args: &ImportArgs, csv: &str) -> ImportOptions {
     let new = match args.new {
-        NewArg::Add => "add",
-        NewArg::Ignore => "ignore",
+        NewArg::Add => New::Add,
+        NewArg::Ignore => New::Ignore,
     };
     let mode = match args.mode {
-        ModeArg::Row => "row",
-        ModeArg::Tx => "tx",
+        ModeArg::Row => Mode::Row,
+        ModeArg::Tx => Mode::Tx,
     };
-    OptionsJson { new, existing: existing(&args.existing, csv), mode, absent: "ignore" }
+    ImportOptions { new, existing: existing(&args.existing, csv), mode }
 }
 
-fn existing(word: &str, csv: &str) -> ExistingJson {
+fn existing(word: &str, csv: &str) -> Existing {
     match word.trim() {
-        "ignore" => ExistingJson::Word("ignore"),
-        "all" => ExistingJson::Fields(header_names(csv)),
+        "ignore" => Existing::Ignore,
+        "all" => Existing::Fields(header_names(csv)),
         list => {
             let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-            ExistingJson::Fields(names.map(str::to_owned).collect())
+            Existing::Fields(names.map(str::to_owned).collect())
         }
     }
 }
@@ -133,8 +134,8 @@ pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// What an import does if nothing else is said: add new contacts, set all columns of known ones, good rows beside bad.
-pub(super) fn default_options(csv: &str) -> OptionsJson {
-    OptionsJson { new: "add", existing: existing("all", csv), mode: "row", absent: "ignore" }
+pub(super) fn default_options(csv: &str) -> ImportOptions {
+    ImportOptions { new: New::Add, existing: existing("all", csv), mode: Mode::Row }
 }
 
 #[cfg(test)]
@@ -143,8 +144,8 @@ mod tests {
 
     #[test]
     fn existing_is_a_word_or_names() {
-        let fields = |names: &[&str]| ExistingJson::Fields(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(existing("ignore", "a,b"), ExistingJson::Word("ignore"));
+        let fields = |names: &[&str]| Existing::Fields(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(existing("ignore", "a,b"), Existing::Ignore);
         assert_eq!(existing("all", "a, ,\"b c\"\n1,2,3"), fields(&["a", "b c"]));
         assert_eq!(existing("b, a,", "a,b"), fields(&["b", "a"]));
         assert_eq!(existing("", "a,b"), fields(&[]));

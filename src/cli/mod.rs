@@ -22,7 +22,6 @@ mod serve;
 mod settings;
 mod shell;
 mod sign;
-mod signature_stand_in;
 mod signing;
 mod status;
 mod token;

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
+use crate::signature::Line;
+
 use super::failure::Failure;
 use super::output::escape;
-use super::signing::Line;
 
 /// The most of a body that is no problem document that is repeated, in characters.
 const FOREIGN_CHARS_MAX: usize = 300;
@@ -108,8 +109,9 @@ fn foreign(status: u16, body: &[u8]) -> String {
 mod tests {
     use expect_test::{Expect, expect};
 
+    use crate::signature::explain;
+
     use super::super::failure::Exit;
-    use super::super::signing::explain;
     use super::*;
 
     fn check(status: u16, body: &str, exit: Exit, expected: Expect) {

@@ -78,9 +78,7 @@ pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) ->
     let runtime = runtime()?;
     let prepared = runtime.block_on(in_store(&settings, async |store| prepare(&*store).await))?;
     let sample = write_sample(&settings.data)?;
-    let service = runtime.block_on(Service::start(&settings)).map_err(|error| {
-        Failure::from(error).with_remedy("If the port is taken: --listen 127.0.0.1:0 takes any free one.")
-    })?;
+    let service = runtime.block_on(Service::start(&settings))?;
     let run = Run { settings: &settings, prepared: &prepared, sample: &sample, address: service.address(), output };
     let ended = if args.once { once(&run, service, &runtime) } else { serve_on(&run, service, &runtime) };
     runtime.shutdown_background();
@@ -100,17 +98,21 @@ fn serve_on(run: &Run<'_>, service: Service, runtime: &Runtime) -> Result<Exit, 
     if !run.output.json {
         print_address(&service, run.output)?;
     }
-    let printed =
-        run.import().and_then(|seen| run.print(&seen, &[("Next, in another terminal", run.import_command())]));
-    if let Err(failure) = printed {
-        runtime.block_on(service.stop());
-        return Err(failure);
+    let imported = run.import();
+    // From here on a signal stops the service; during the import it ends the process, which loses nothing.
+    let told = imported.and_then(|seen| {
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        run.print(&seen, &[("Next, in another terminal", run.import_command())])?;
+        run.output.say("\nServing on; Ctrl-C stops.");
+        Ok(signals)
+    });
+    match told {
+        Ok(mut signals) => runtime.block_on(stop_on_signal(service, &mut signals, run.output)),
+        Err(failure) => {
+            runtime.block_on(service.stop());
+            Err(failure)
+        }
     }
-    runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        run.output.say("Serving on; Ctrl-C stops.");
-        stop_on_signal(service, &mut signals, run.output).await
-    })
 }
 
 /// Finds or makes account, program and token.
@@ -182,7 +184,7 @@ impl Run<'_> {
     /// Imports the sample, as any client would.
     fn import(&self) -> Result<Seen, Failure> {
         let csv = std::str::from_utf8(SAMPLE).map_err(|error| Failure::ours(format!("the sample: {error}")))?;
-        let client = Client::new(Origin::parse(&self.url())?, self.prepared.credentials.clone());
+        let client = Client::new(Origin::parse(&self.url())?, self.prepared.credentials.clone(), self.output);
         let transfer = Transfer { program: self.prepared.program, csv, options: default_options(csv) };
         self.output.say(format_args!("Importing {} …", self.sample.display()));
         send_and_wait(&client, &transfer, self.output)
@@ -267,23 +269,91 @@ fn this_program() -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::contact::Schema;
+    use expect_test::expect;
 
-    use super::super::csv_text::{count_records, header_names};
+    use crate::contact::{ContactNumber, FieldNumber, ProgramTag, Schema};
+    use crate::import::{FilePlan, Planner, Report, RowFound, RowReader};
+
+    use super::super::csv_text::header_names;
     use super::*;
 
+    fn sample() -> &'static str {
+        std::str::from_utf8(SAMPLE).expect("UTF-8")
+    }
+
+    fn schema() -> Schema {
+        let fields = fields().expect("fields").into_iter().zip(FieldNumber::FIRST_VARIABLE.0..);
+        Schema::new(fields.map(|(field, number)| (FieldNumber(number), field.name, field.field_type)))
+    }
+
+    /// What the import of the sample into an empty program reports. It is small enough for one batch, so that the empty
+    /// program is all that a store would be asked about.
+    fn report() -> Report {
+        let mut reader = RowReader::new(SAMPLE, b',');
+        let header = reader.header().expect("readable");
+        let tag = ProgramTag::from_bits(1);
+        let options = default_options(sample());
+        let file = FilePlan::new(header.as_ref(), &schema(), &options, Region::US, tag).expect("a good header");
+        let batch = file.identify(reader.next_batch().expect("readable").expect("rows"));
+        let mut planner = Planner::new(&file, ContactNumber::new(1).expect("a number"), 0);
+        planner.plan(&batch, &vec![RowFound::default(); batch.len()]).expect("planned");
+        assert!(reader.next_batch().expect("readable").is_none(), "one batch");
+        planner.finish()
+    }
+
     #[test]
-    fn the_sample_and_the_fields_fit() {
-        let sample = std::str::from_utf8(SAMPLE).expect("UTF-8");
-        let system = Schema::new([]);
-        let own: Vec<String> = fields().expect("fields").into_iter().map(|field| field.name).collect();
-        let columns = header_names(sample);
-        for column in &columns {
-            assert!(system.by_name(column).is_some() || own.contains(column), "{column}");
+    fn each_own_field_has_a_column() {
+        let columns = header_names(sample());
+        for field in schema().variables() {
+            assert!(columns.contains(&field.name), "{}", field.name);
         }
-        for field in &own {
-            assert!(columns.contains(field), "{field}");
-        }
-        assert!(count_records(sample) > 2_000);
+    }
+
+    #[test]
+    fn the_sample_shows_every_error_that_a_first_import_can_have() {
+        let report = report();
+        let errors = report.errors.iter().map(|error| {
+            let row = error.row.unwrap_or_default();
+            format!(
+                "{row:>5}  {:22} {:16} {}\n",
+                error.code.as_str(),
+                error.field.as_deref().unwrap_or("-"),
+                error.message
+            )
+        });
+        expect![[r#"
+            Counts { read: 2182, added: 2160, updated: 0, unchanged: 0, ignored: 0, failed: 22 }
+               99  invalid_value          honors           Could not parse 'sure why not' as Maybe (Boolean)
+              196  invalid_value          credits          Could not parse '12.5' as Numeric
+              293  invalid_value          gpa              Could not parse '3,9' as Float
+              390  invalid_value          birth_date       Could not parse '2005-02-30' as Maybe (Date)
+              487  invalid_value          enrolled_on      Could not parse 'next fall' as Date
+              584  invalid_value          last_contact_at  Could not parse '2026-11-22 12:00' as Maybe (DateTime)
+              681  invalid_value          phone            Could not parse '555-CALL-NOW' as Phone
+              778  invalid_value          advisor_phone    Could not parse '12345' as Maybe (Phone)
+              875  invalid_value          crm_id           Could not parse 'not-an-id' as Maybe (UUID)
+              972  invalid_value          timezone         Could not parse 'Mars/Olympus_Mons' as Timezone
+             1069  invalid_value          signalvine_id    Could not parse '33a58d8b27cb11e8ad0a' as UUID
+             1166  missing_value          fafsa_complete   Could not parse '' as Boolean
+             1263  missing_value          phone            Could not parse '' as Phone
+             1360  unknown_signalvine_id  signalvine_id    No contact of the program has the signalvine_id '33a58d8b-27cb-11e8-ad0a-0ab427fa565c', and none can be added under a given one
+             1457  duplicate_row          customer_id      Row 2 of the file is about the same contact
+             1554  duplicate_row          phone            Row 2 of the file is about the same contact
+             1651  phone_taken            phone            Another contact of the program has the phone +14015550129
+             1748  invalid_value          timezone         Could not parse 'MST7' as Timezone
+             1748  invalid_value          gpa              Could not parse 'A+' as Float
+             1748  invalid_value          honors           Could not parse 'maybe' as Maybe (Boolean)
+             1748  missing_value          enrolled_on      Could not parse '' as Date
+             1845  missing_value          phone            Could not parse '' as Phone
+             1845  missing_value          active           Could not parse '' as Boolean
+             1845  missing_value          gpa              Could not parse '' as Float
+             1845  missing_value          credits          Could not parse '' as Numeric
+             1845  missing_value          fafsa_complete   Could not parse '' as Boolean
+             1845  missing_value          enrolled_on      Could not parse '' as Date
+             1942  cell_count             -                The row has 18 cells, the header has 19 cells
+             2039  cell_count             -                The row has 20 cells, the header has 19 cells
+             2136  bad_quotes             -                Text follows a closing quote in column 2
+        "#]].assert_eq(&format!("{:?}\n{}", report.counts, errors.collect::<String>()));
+        assert!(report.applied());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::import::ErrorCode;
 use crate::wire::{ErrorEntry, Message, Rows, Status};
 
 use super::failure::{Exit, Failure};
@@ -12,14 +13,18 @@ const ERRORS_SHOWN: usize = 50;
 
 /// How a command that ended like this ends the program.
 pub(super) fn exit(status: &Status) -> Exit {
-    let errors = status.message.iter().flat_map(|message| &message.errors);
     if !status.error {
         Exit::Done
-    } else if errors.clone().any(|error| error.code == "internal") {
+    } else if status.message.as_ref().is_some_and(has_fault) {
         Exit::Ours
     } else {
         Exit::RowsRefused
     }
+}
+
+/// Whether what went wrong is the service's, and not the file's.
+fn has_fault(message: &Message) -> bool {
+    message.errors.iter().any(|error| error.code == ErrorCode::Internal.as_str())
 }
 
 /// Prints where a command stands, and once it is over, what it did.
@@ -68,6 +73,9 @@ fn effect(message: &Message) -> String {
         return format!("Applied{rest}.");
     }
     let word = message.not_applied.as_deref().unwrap_or("unknown");
+    if has_fault(message) {
+        return "Nothing was applied: the service failed.".to_owned();
+    }
     let why = match word {
         "tx_errors" => "a tx import takes effect only without errors; the counts say what would have been",
         "too_many_errors" => "there are more than 1,000 errors; the counts say what would have been",

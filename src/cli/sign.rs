@@ -8,12 +8,13 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use crate::contact::date_time::print_ms;
+use crate::signature::{AUTHORIZATION, DATE, Line, explain};
 
 use super::failure::{Exit, Failure};
 use super::import::read_bytes;
 use super::operator::now_ms;
 use super::output::{Align, Output};
-use super::signing::{AUTHORIZATION, CredentialArgs, DATE, Line, Signed, explain};
+use super::signing::{CredentialArgs, Signed};
 
 /// The most of a line that is shown, in characters: a body can have megabytes.
 const SHOWN_CHARS_MAX: usize = 60;

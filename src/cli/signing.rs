@@ -2,17 +2,10 @@
 
 use clap::Args;
 
+use crate::signature::{self, SCHEME};
 use crate::tenant::Secret;
 
 use super::failure::Failure;
-use super::signature_stand_in as signature;
-
-pub(super) use signature::{Line, explain};
-
-/// The header of token and signature.
-pub(super) const AUTHORIZATION: &str = "Authorization";
-/// The header of the signed time.
-pub(super) const DATE: &str = "SignalVine-Date";
 
 /// A token and its secret, from the environment.
 #[derive(Args, Clone, Debug)]
@@ -71,7 +64,7 @@ impl Credentials {
     /// Signs a request. `path` is without host and query.
     pub(super) fn sign(&self, method: &str, path: &str, body: &[u8], date: &str) -> Signed {
         let Credentials { token, secret } = self;
-        let signature = signature::sign(token, secret.expose(), method, path, body, date);
-        Signed { authorization: format!("SignalVine {token}:{signature}"), date: date.to_owned() }
+        let signature = signature::sign(token, secret.expose().as_bytes(), method, path, body, date);
+        Signed { authorization: format!("{SCHEME} {token}:{signature}"), date: date.to_owned() }
     }
 }

@@ -3,10 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
+use crate::import::ImportOptions;
 use crate::tenant::ProgramId;
-use crate::wire::Status;
+use crate::wire::{Status, write_import};
 
 use super::client::{Answer, Client, Unreachable};
 use super::failure::Failure;
@@ -28,38 +27,7 @@ pub(super) struct Transfer<'a> {
     /// The file.
     pub(super) csv: &'a str,
     /// The four options.
-    pub(super) options: OptionsJson,
-}
-
-/// The options of an import, as they are sent.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(super) struct OptionsJson {
-    /// `add` or `ignore`.
-    pub(super) new: &'static str,
-    /// `ignore`, or the fields to set.
-    pub(super) existing: ExistingJson,
-    /// `row` or `tx`.
-    pub(super) mode: &'static str,
-    /// Always `ignore`.
-    pub(super) absent: &'static str,
-}
-
-/// What to do with contacts that the program has.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum ExistingJson {
-    /// `ignore`.
-    Word(&'static str),
-    /// The fields to set.
-    Fields(Vec<String>),
-}
-
-/// The body of an import.
-#[derive(Serialize)]
-struct RequestJson<'a> {
-    program: &'a str,
-    options: &'a OptionsJson,
-    participants: &'a str,
+    pub(super) options: ImportOptions,
 }
 
 /// A command as it was last seen.
@@ -92,10 +60,10 @@ impl Seen {
 /// Sends a file. It is safe to be sent again: the signature makes it one import.
 pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> Result<Accepted, Failure> {
     let program = transfer.program.to_string();
-    let request = RequestJson { program: &program, options: &transfer.options, participants: transfer.csv };
-    let body = serde_json::to_vec(&request).map_err(|error| Failure::ours(error.to_string()))?;
+    let body = write_import(&program, &transfer.options, transfer.csv);
     let bar = progress::upload(body.len() as u64, output);
-    let sent = client.post(&format!("/v2/programs/{program}/participants"), &body, &|gone| bar.set_position(gone));
+    let sent =
+        client.post(&format!("/v2/programs/{program}/participants"), body.as_bytes(), &|gone| bar.set_position(gone));
     bar.finish_and_clear();
     let answer = sent?;
     let location = answer.location.clone().filter(|path| path.starts_with('/')).ok_or_else(|| {
@@ -166,16 +134,5 @@ mod tests {
     fn looks_grow_rarer() {
         let paces = [0, 2, 29, 39, 40, 60, 120, 210, 9_999].map(|since| pace(Duration::from_secs(since)).as_secs());
         assert_eq!(paces, [2, 2, 2, 2, 3, 5, 11, 20, 20]);
-    }
-
-    #[test]
-    fn the_body_is_what_the_contract_shows() {
-        let existing = ExistingJson::Fields(vec!["first_name".to_owned()]);
-        let options = OptionsJson { new: "ignore", existing, mode: "row", absent: "ignore" };
-        let request = RequestJson { program: "p", options: &options, participants: "a\n\"b\"" };
-        assert_eq!(
-            serde_json::to_string(&request).expect("JSON"),
-            r#"{"program":"p","options":{"new":"ignore","existing":["first_name"],"mode":"row","absent":"ignore"},"participants":"a\n\"b\""}"#
-        );
     }
 }

@@ -1,0 +1,567 @@
+//! The words of the binary: exit code, standard output and standard error together. Nothing here needs a service.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use expect_test::{Expect, expect};
+
+/// The binary in a directory of its own, with nothing of the caller's environment.
+fn roster(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("latin1.csv"), b"phone,first_name\n2395550101,Ren\xe9e\n").expect("written");
+    std::fs::write(dir.path().join("contacts.csv"), "phone,first_name\n2395550101,Zoë\n").expect("written");
+    std::fs::write(dir.path().join("body.json"), "{\"program\": \"É\"}").expect("written");
+    std::fs::write(dir.path().join("wrong.toml"), "# mine\nworkers = \"many\"\n").expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_roster"))
+        .args(args)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let mut shown = format!("exit {}\n", output.status.code().expect("an exit code"));
+    for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        // Trailing blanks are of no meaning, and editors eat them.
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let _ = writeln!(shown, "--- {name}\n{}", lines.join("\n"));
+    }
+    shown
+}
+
+const CREDENTIALS: [(&str, &str); 2] = [("ROSTER_TOKEN", "INVENTED_TOKEN"), ("ROSTER_SECRET", "INVENTED_SECRET")];
+const PROGRAM: &str = "018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10";
+
+/// A port on which nobody listens: one that was free a moment ago.
+fn nowhere() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("its address"))
+}
+
+fn check(args: &[&str], variables: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&roster(args, variables));
+}
+
+#[test]
+fn help() {
+    check(
+        &["--help"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Takes contact imports over a signed HTTP API and applies them exactly once
+
+        Usage: roster [OPTIONS] <COMMAND>
+
+        Commands:
+          quickstart  Make an account, a program and a token, serve, and import a sample file
+          serve       Run the service
+          account     Accounts: whose programs and tokens there are
+          program     Programs: each has its own contacts and fields
+          field       A program's own fields
+          token       Tokens: what requests are signed with
+          import      Send a CSV file to a service, wait, and print what happened to every row
+          status      Show where an import stands
+          sign        Sign a request: prints its two headers
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Try it:
+          roster quickstart
+
+        Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
+        signature, a refused request); 3 ours (unreachable, internal).
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["import", "-h"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Send a CSV file to a service, wait, and print what happened to every row
+
+        Usage: roster import [OPTIONS] --program <ID> <FILE>
+
+        Arguments:
+          <FILE>  The CSV file, in UTF-8; '-' is standard input
+
+        Options:
+              --program <ID>                  The program whose contacts they are [env: ROSTER_PROGRAM]
+              --new <NEW>                     What to do with contacts that the program does not have [env:
+                                              ROSTER_NEW] [default: add] [possible values: add, ignore]
+              --existing <all|ignore|FIELDS>  Which fields of contacts that the program has are set: 'all'
+                                              columns of the file, some ('first_name,active'), or 'ignore'
+                                              to leave their rows out [env: ROSTER_EXISTING] [default: all]
+              --mode <MODE>                   When good rows take effect: 'row', also beside bad ones; 'tx',
+                                              only if there is no error at all [env: ROSTER_MODE] [default:
+                                              row] [possible values: row, tx]
+              --no-wait                       Do not wait for the result: print the command's location [env:
+                                              ROSTER_NO_WAIT]
+              --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
+              --token <TOKEN>                 The token to sign with [env: ROSTER_TOKEN]
+              --secret <SECRET>               Its secret; better in the variable than as a flag, which
+                                              others can see [env: ROSTER_SECRET]
+          -h, --help                          Print help (see more with '--help')
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Examples:
+          export ROSTER_TOKEN=… ROSTER_SECRET=…
+          roster import contacts.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
+          roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \
+            --new ignore --existing first_name,active < changes.csv
+
+        Exit codes: 0 all rows are done; 1 the import ran, but rows or the whole file were refused; 2 yours
+        (arguments, signature, a refused request); 3 ours (unreachable, internal). Sending again is safe:
+        one signed request is one import.
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["token", "--help"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Tokens: what requests are signed with
+
+        Usage: roster token [OPTIONS] <COMMAND>
+
+        Commands:
+          create  Make a token of an account; its secret is shown this once
+          list    List tokens, revoked ones too; secrets are not shown
+          revoke  Revoke a token, at once and for good
+
+        Options:
+          -h, --help  Print help
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+        --- stderr
+
+    "#]],
+    );
+}
+
+#[test]
+fn a_secret_in_the_environment_is_in_no_help() {
+    let secrets = [("ROSTER_SECRET", "s3cr3t"), ("ROSTER_MASTER_KEY", "s3cr3t"), ("ROSTER_TOKEN", "s3cr3t")];
+    for args in
+        [&["import", "--help"][..], &["sign", "--help"], &["serve", "--help"], &["import"], &["serve", "--help"]]
+    {
+        assert!(!roster(args, &secrets).contains("s3cr3t"), "{args:?}");
+    }
+}
+
+#[test]
+fn usage_errors_are_yours() {
+    check(
+        &[],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        Takes contact imports over a signed HTTP API and applies them exactly once
+
+        Usage: roster [OPTIONS] <COMMAND>
+
+        Commands:
+          quickstart  Make an account, a program and a token, serve, and import a sample file
+          serve       Run the service
+          account     Accounts: whose programs and tokens there are
+          program     Programs: each has its own contacts and fields
+          field       A program's own fields
+          token       Tokens: what requests are signed with
+          import      Send a CSV file to a service, wait, and print what happened to every row
+          status      Show where an import stands
+          sign        Sign a request: prints its two headers
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Try it:
+          roster quickstart
+
+        Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
+        signature, a refused request); 3 ours (unreachable, internal).
+    "#]],
+    );
+    check(
+        &["acount"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: unrecognized subcommand 'acount'
+
+          tip: a similar subcommand exists: 'account'
+
+        Usage: roster [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &["account", "create", " "],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value ' ' for '<NAME>': a name has at least one visible character and no control characters
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &["program", "create", "Fall", "--account", PROGRAM, "--field", "honors:Maybe Boolean"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value 'honors:Maybe Boolean' for '--field <NAME:TYPE>': 'Maybe Boolean' is no type; the types are String, Boolean, Numeric, Float, Date, DateTime, Phone, UUID, Timezone, List, and each as 'Maybe (…)', which may be blank
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &["program", "create", "Fall", "--account", PROGRAM, "--field", "a:String", "--field", "a:Date"],
+        &[],
+        expect![[r#"
+            exit 2
+            --- stdout
+
+            --- stderr
+            error: the field 'a' is given twice; nothing was made
+        "#]],
+    );
+    check(
+        &["program", "create", "Fall", "--account", PROGRAM, "--phone", "911"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: --phone: '911' is no valid number of US
+        Give it like +13035550123; nothing was made.
+    "#]],
+    );
+    check(
+        &["program", "create", "Fall", "--account", PROGRAM, "--timezone", "Mars/Base"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value 'Mars/Base' for '--timezone <TZ>': a time zone is a name of the tz database, like America/Denver
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &["import", "contacts.csv", "--program", PROGRAM, "--mode", "all"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value 'all' for '--mode <MODE>'
+          [possible values: row, tx]
+
+        For more information, try '--help'.
+    "#]],
+    );
+}
+
+#[test]
+fn settings_are_refused_with_place_and_remedy() {
+    check(
+        &["serve", "--config", "wrong.toml"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: wrong.toml: workers = many is not possible; it must be a whole number from 1 to 1024, or "auto"
+    "#]],
+    );
+    check(
+        &["serve", "--config", "missing.toml"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: cannot read the configuration file missing.toml: No such file or directory (os error 2)
+    "#]],
+    );
+    check(
+        &["serve"],
+        &[("ROSTER_WORKERS", "0")],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: --workers (or ROSTER_WORKERS): workers = 0 is not possible; it must be a whole number from 1 to 1024, or "auto"
+    "#]],
+    );
+    check(
+        &["serve", "--database", "postgres://user:password@db/roster"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: --database (or ROSTER_DATABASE): database is not possible; a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data
+    "#]],
+    );
+}
+
+#[test]
+fn the_settings_in_effect_are_printed_without_secrets() {
+    let variables = [("ROSTER_WORKERS", "3"), ("ROSTER_MASTER_KEY", "s3cr3t")];
+    let shown = roster(&["serve", "--print-config", "--listen", "[::1]:9000", "--drain-seconds=5"], &variables);
+    assert!(!shown.contains("s3cr3t"));
+    let settings: String = shown.lines().filter(|line| line.contains(" = ")).map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        data = "./roster-data"
+        # database = ""
+        listen = "[::1]:9000"
+        workers = 3
+        freshness_seconds = 900
+        body_bytes_max = 67108864
+        body_bytes_in_flight_max = 268435456
+        queue_max = 10000
+        prefer_wait_seconds_max = 60
+        drain_seconds = 5
+        log_format = "text"
+        log_level = "auto"
+        # master_key = ""
+        # master_key_file = ""
+    "#]]
+    .assert_eq(&settings);
+}
+
+#[test]
+fn sign() {
+    let time = "1969-07-20T20:17:00+00:00";
+    check(
+        &["sign", "GET", "/bogus", "--timestamp", time],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 0
+        --- stdout
+        Authorization: SignalVine INVENTED_TOKEN:P1f0up2G0I6tJG4D3nRed/IlvvT2tqEQqbqEPXNQXDo=
+        SignalVine-Date: 1969-07-20T20:17:00+00:00
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["sign", "GET", "/bogus", "--timestamp", time, "--explain"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 0
+        --- stdout
+        Authorization: SignalVine INVENTED_TOKEN:P1f0up2G0I6tJG4D3nRed/IlvvT2tqEQqbqEPXNQXDo=
+        SignalVine-Date: 1969-07-20T20:17:00+00:00
+
+        line       bytes  sha256                                                            text
+        token         14  db63f27c97dd0b1aade578ff494cf8968b98b7df3c687962c21215bca9df90ea  invented_token
+        method         3  2998b3232d29e8dc5a78d97a32ce83f556f3ed31b057077503df05641dd79158  get
+        path           6  77ddc0fa049d9023112695d37bc4a662552f66ed08a8fd9e22cf1a528f9b9632  /bogus
+        body           0  e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        timestamp     25  7819e06d3767525f1789fd6882ed3730b4699b135a174641740672dc05ccfdae  1969-07-20t20:17:00+00:00
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["sign", "POST", "/v2/X", "--body", "body.json", "--timestamp", time, "--explain", "--json"],
+        &CREDENTIALS,
+        expect![[r#"
+            exit 0
+            --- stdout
+            {"authorization":"SignalVine INVENTED_TOKEN:y/CFdp5DY22RQKSXBpd3QrRZfIrMSeAJkJ7YvdOCNfM=","date":"1969-07-20T20:17:00+00:00","lines":[{"name":"token","sha256":"db63f27c97dd0b1aade578ff494cf8968b98b7df3c687962c21215bca9df90ea","bytes":14,"text":"invented_token"},{"name":"method","sha256":"72231043bc1807e6f740b235eb7511ecb33255a6a375435631196de8a9750d4b","bytes":4,"text":"post"},{"name":"path","sha256":"1cdce80e7d5ed47f4a3d426aa1ef0cc62545599085fff10cb6448c431ff013fe","bytes":5,"text":"/v2/x"},{"name":"body","sha256":"f467eef9fa66266df2b905b30c3da33623d908c0f5aff0917ff9c572ab9339c5","bytes":17,"text":"{\"program\": \"é\"}"},{"name":"timestamp","sha256":"7819e06d3767525f1789fd6882ed3730b4699b135a174641740672dc05ccfdae","bytes":25,"text":"1969-07-20t20:17:00+00:00"}]}
+            --- stderr
+
+        "#]],
+    );
+    check(
+        &["sign", "GET", "/bogus"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: there is no token or no secret to sign with
+        Set ROSTER_TOKEN and ROSTER_SECRET (or --token and --secret); 'roster token create' makes them.
+    "#]],
+    );
+    check(
+        &["sign", "GET", "http://127.0.0.1/bogus"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: 'http://127.0.0.1/bogus' is no path to sign
+        What is signed is the path alone, from its first '/', without host and query.
+    "#]],
+    );
+    check(
+        &["sign", "POST", "/bogus", "--body", "missing.json"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: cannot read missing.json: No such file or directory (os error 2)
+    "#]],
+    );
+}
+
+#[test]
+fn a_service_that_is_not_there_is_ours() {
+    let url = nowhere();
+    let shown = roster(&["import", "contacts.csv", "--program", PROGRAM, "--url", &url], &CREDENTIALS);
+    expect![[r#"
+        exit 3
+        --- stdout
+
+        --- stderr
+        error: cannot reach URL: Connection refused (os error 111)
+        Is the service running there? 'roster serve' starts one.
+    "#]]
+    .assert_eq(&shown.replace(&url, "URL"));
+    let shown = roster(&["status", PROGRAM, "--json"], &[&CREDENTIALS[..], &[("ROSTER_URL", &url)]].concat());
+    expect![[r#"
+        exit 3
+        --- stdout
+
+        --- stderr
+        error: cannot reach URL: Connection refused (os error 111)
+        Is the service running there? 'roster serve' starts one.
+    "#]]
+    .assert_eq(&shown.replace(&url, "URL"));
+}
+
+#[test]
+fn what_cannot_be_sent_is_yours() {
+    check(
+        &["import", "latin1.csv", "--program", PROGRAM],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: latin1.csv is not UTF-8: byte 31 (counted from 0) does not belong there
+        Save it as UTF-8 (in Excel: 'CSV UTF-8'); nothing was sent.
+    "#]],
+    );
+    check(
+        &["import", "missing.csv", "--program", PROGRAM],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: cannot read missing.csv: No such file or directory (os error 2)
+    "#]],
+    );
+    check(
+        &["import", "contacts.csv", "--program", PROGRAM],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: there is no token or no secret to sign with
+        Set ROSTER_TOKEN and ROSTER_SECRET (or --token and --secret); 'roster token create' makes them.
+    "#]],
+    );
+    check(
+        &["import", "contacts.csv", "--program", PROGRAM, "--url", "localhost:8080"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: 'localhost:8080' is no URL of a service
+        Give it like http://127.0.0.1:8080 or https://roster.example.org.
+    "#]],
+    );
+    check(
+        &["status", "commands/7\u{1b}[2J"],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: 'commands/7\u{1b}[2J' is no location of a command
+        Give what the import printed (/v2/commands/…), its whole URL, or the command's id.
+    "#]],
+    );
+}
