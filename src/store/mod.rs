@@ -3,8 +3,11 @@
 //! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
+mod record;
 pub mod secrets;
 pub mod sqlite;
+#[cfg(test)]
+mod suite;
 
 use std::io::Read;
 
@@ -16,7 +19,7 @@ use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
 
 /// Why the store did not do something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot now, and may be able to later: the disk is full, the file is locked, the database is away.
     #[error("the store is not available: {0}")]
