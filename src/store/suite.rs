@@ -33,9 +33,9 @@ struct SqliteHome(tempfile::TempDir);
 
 impl Home for SqliteHome {
     fn open(&self) -> Arc<dyn Store> {
-        use crate::store::sqlite::{Role, SqliteSettings, SqliteStore};
+        use crate::store::sqlite::{OpenAs, SqliteSettings, SqliteStore};
         let settings =
-            SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), Role::Serve) };
+            SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
 }

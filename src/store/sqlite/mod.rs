@@ -23,6 +23,8 @@ mod payloads;
 mod programs;
 mod queue;
 mod readers;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -62,11 +64,11 @@ const KEY_CHECK: &str = "roster";
 
 /// What a process does with the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub enum OpenAs {
     /// It accepts commands and carries them out. Only one process at a time can.
-    Serve,
+    Server,
     /// An operator's command, beside a server or without one: it touches no command.
-    Operate,
+    Operator,
 }
 
 /// How an embedded store is opened.
@@ -77,16 +79,16 @@ pub struct SqliteSettings {
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// What the process does with it.
-    pub role: Role,
+    pub open_as: OpenAs,
     /// How many commands of one program may wait and run; more are turned away.
     pub queue_max: u32,
 }
 
 impl SqliteSettings {
     /// The usual: the key in the data directory, and a thousand commands a program.
-    pub fn new(data: PathBuf, role: Role) -> SqliteSettings {
+    pub fn new(data: PathBuf, open_as: OpenAs) -> SqliteSettings {
         let master_key = MasterKeySource::FileOrNew(data.join("master.key"));
-        SqliteSettings { data, master_key, role, queue_max: 1_000 }
+        SqliteSettings { data, master_key, open_as, queue_max: 1_000 }
     }
 }
 
@@ -104,7 +106,7 @@ struct Inner {
     payloads: Payloads,
     queue: Arc<Queue>,
     key: MasterKey,
-    role: Role,
+    open_as: OpenAs,
     queue_max: u32,
     lock: Option<Arc<File>>,
 }
@@ -113,12 +115,12 @@ impl SqliteStore {
     /// Opens a data directory, and makes or migrates what is not there yet. Blocking.
     pub fn open(settings: SqliteSettings) -> Result<SqliteStore, StoreError> {
         check_library()?;
-        let SqliteSettings { data, master_key, role, queue_max } = settings;
+        let SqliteSettings { data, master_key, open_as, queue_max } = settings;
         let (programs, payloads) = (data.join("programs"), data.join("payloads"));
         for directory in [&data, &programs, &payloads] {
             make_directory(directory)?;
         }
-        let lock = if let Role::Serve = role { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
+        let lock = if let OpenAs::Server = open_as { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
         // Two processes that make the same files at once would disturb each other. Given back when this function ends.
         let opening = open_lock_file(&data.join("opening.lock"))?;
         opening.lock().context(|| format!("locking {}", data.join("opening.lock").display()))?;
@@ -129,7 +131,7 @@ impl SqliteStore {
         sync_directory(&data)?;
         let key = check_key(&catalogue, master_key)?;
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
-        if let Role::Serve = role {
+        if let OpenAs::Server = open_as {
             payloads.remove_orphans(|command| commands::exists(&catalogue, command))?;
             commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.push(waiting));
         }
@@ -141,7 +143,7 @@ impl SqliteStore {
             payloads,
             queue,
             key,
-            role,
+            open_as,
             queue_max,
             lock,
         };
@@ -190,9 +192,9 @@ impl SqliteStore {
 
     /// What only the one server may do.
     fn serving(&self) -> Result<(), StoreError> {
-        match self.inner.role {
-            Role::Serve => Ok(()),
-            Role::Operate => {
+        match self.inner.open_as {
+            OpenAs::Server => Ok(()),
+            OpenAs::Operator => {
                 Err(StoreError::Refused("only the server accepts commands and carries them out".to_owned()))
             }
         }
@@ -201,7 +203,7 @@ impl SqliteStore {
     /// What precedes accepting: a large payload is made durable, unless the request is known or the queue full.
     async fn prepare(&self, new: NewCommand) -> Result<Prepared, StoreError> {
         if new.payload.0.len() <= INLINE_BYTES_MAX {
-            return Ok(Prepared::Ready(new, None));
+            return Ok(Prepared::Ready(Box::new(new), None));
         }
         let queue_max = self.inner.queue_max;
         self.read(move |inner, catalogue| {
@@ -212,7 +214,7 @@ impl SqliteStore {
                 // A key's replay is still to be remembered by its signature.
                 Some(Known::Key(_)) | None => {
                     let draft = inner.payloads.write(new.id, new.payload.0.as_bytes())?;
-                    Ok(Prepared::Ready(new, Some(draft)))
+                    Ok(Prepared::Ready(Box::new(new), Some(draft)))
                 }
             }
         })
@@ -223,7 +225,7 @@ impl SqliteStore {
 /// A request on its way to the accepting transaction.
 enum Prepared {
     Answer(Accepted),
-    Ready(NewCommand, Option<Draft>),
+    Ready(Box<NewCommand>, Option<Draft>),
 }
 
 #[async_trait]
@@ -384,7 +386,7 @@ impl Store for SqliteStore {
                     taken.runs();
                     return Ok(Some(claim));
                 }
-                None => taken.is_over(),
+                None => taken.ended(),
             }
         }
         Ok(None)

@@ -105,7 +105,7 @@ impl Taken {
     }
 
     /// It was complete already, and must not run.
-    pub(super) fn is_over(mut self) {
+    pub(super) fn ended(mut self) {
         if let Some(waiting) = self.waiting.take() {
             self.queue.change(|lanes| lanes.finish(waiting.program, waiting.sequence));
         }

@@ -267,8 +267,8 @@ mod tests {
         let writer = writer(&directory);
         let work = |catalogue: &Connection| -> Result<(), StoreError> {
             catalogue.execute("INSERT INTO t VALUES (1)", []).context(|| "inserting")?;
-            let none: Option<()> = None;
-            none.expect("the panic of this test");
+            let row = catalogue.query_row("SELECT x FROM t WHERE x = 2", [], |_| Ok(()));
+            row.expect("the panic of this test");
             Ok(())
         };
         assert!(matches!(writer.write(Durability::Durable, work, |_| ()).await, Err(StoreError::Fault(_))));
@@ -288,6 +288,28 @@ mod tests {
         // How many share the batch is chance; that none is believed who is not there is not.
         let believed = [one, two, three].iter().filter(|result| result.is_ok()).count();
         assert_eq!(count(&writer).await, i64::try_from(believed).expect("small"));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_passes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let writer = writer(&directory);
+        let limit = |pages: u32| {
+            let work = move |catalogue: &Connection| {
+                catalogue.pragma_update(None, "max_page_count", pages).context(|| "limiting")
+            };
+            writer.write(Durability::Relaxed, work, |_| ())
+        };
+        limit(3).await.expect("limited");
+        let fill = |catalogue: &Connection| {
+            catalogue
+                .execute_batch("CREATE TABLE big (x); INSERT INTO big VALUES (zeroblob(100000))")
+                .context(|| "filling")
+        };
+        assert!(matches!(writer.write(Durability::Durable, fill, |_| ()).await, Err(StoreError::Unavailable(_))));
+        assert_eq!(count(&writer).await, 0);
+        limit(1_000).await.expect("limited");
+        writer.write(Durability::Durable, fill, |_| ()).await.expect("there is room again");
     }
 
     #[tokio::test]
