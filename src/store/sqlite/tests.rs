@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::command::Payload;
-use crate::contact::Region;
-use crate::import::{Existing, ImportOptions, Mode, New};
+use crate::contact::{ContactNumber, Phone, Profile, Region};
+use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 
 const NOW: i64 = 1_763_812_800_000;
 
@@ -195,6 +195,97 @@ async fn payload_files_are_those_of_accepted_commands() {
     assert_eq!(payload_files(data.path()).len(), 3, "an operator's command removes nothing");
     drop(serve(data.path()));
     assert_eq!(payload_files(data.path()), expected);
+}
+
+/// The files as a kill would leave them: nothing closed, nothing copied back.
+fn copy_as_if_killed(from: &Path, to: &Path) {
+    for directory in ["", "programs", "payloads"] {
+        fs::create_dir_all(to.join(directory)).expect("made");
+        for entry in fs::read_dir(from.join(directory)).expect("the directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name");
+            // The index of a WAL is shared memory, and is made anew.
+            if path.is_file() && !name.to_string_lossy().ends_with("-shm") {
+                fs::copy(&path, to.join(directory).join(name)).expect("copied");
+            }
+        }
+    }
+}
+
+/// Carries the next command out; it adds one contact. Answers with the length of the catalogue's WAL before it was told.
+async fn import(store: &SqliteStore, data: &Path, at: u64) -> u64 {
+    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
+    tx.apply(&[addition(at)]).expect("applied");
+    tx.commit(&added_one()).expect("committed");
+    let told = fs::metadata(data.join("catalogue.db-wal")).expect("the WAL").len();
+    store.finish(&claim, &added_one(), "t", NOW).await.expect("finished");
+    told
+}
+
+fn addition(at: u64) -> Change {
+    Change::Add(Addition {
+        number: ContactNumber::new(at).expect("in range"),
+        customer_id: String::new(),
+        phone: Phone::from_digits(13_035_551_000 + at),
+        active: true,
+        profile: Profile::default(),
+    })
+}
+
+fn added_one() -> Report {
+    let counts = Counts { read: 1, added: 1, ..Counts::default() };
+    Report { mode: Mode::Tx, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
+}
+
+#[tokio::test]
+async fn a_kill_loses_nothing() {
+    let (data, copy) = (directory(), directory());
+    let store = serve(data.path());
+    let (program, token) = tenant(&store).await;
+    let requests = [1, 2, 3].map(|number| request(&program, token, number));
+    for new in &requests {
+        store.accept(new.clone()).await.expect("accepted");
+    }
+    import(&store, data.path(), 1).await;
+    // The second import is half done when it happens.
+    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
+    tx.apply(&[addition(2)]).expect("applied");
+    copy_as_if_killed(data.path(), copy.path());
+
+    let store = serve(copy.path());
+    let query = ContactQuery { active_only: false, updated_after_ms: None, offset: 0, count: 10 };
+    assert_eq!(store.contacts(program.account, program.id, query).await.expect("a page").total, 1);
+    assert_eq!(payload_files(copy.path()).len(), 3);
+    import(&store, copy.path(), 2).await;
+    import(&store, copy.path(), 3).await;
+    assert_eq!(store.claim(NOW).await.expect("claimable"), None);
+    assert_eq!(store.contacts(program.account, program.id, query).await.expect("a page").total, 3);
+}
+
+/// The end of an applied import is told to the catalogue without a flush, so a power cut may take it back: then the end
+/// of the catalogue's WAL is missing. The program's file knows better.
+#[tokio::test]
+async fn a_power_cut_that_takes_the_end_back_applies_nothing_twice() {
+    let (data, copy) = (directory(), directory());
+    let store = serve(data.path());
+    let (program, token) = tenant(&store).await;
+    let new = request(&program, token, 1);
+    store.accept(new.clone()).await.expect("accepted");
+    let told = import(&store, data.path(), 1).await;
+    copy_as_if_killed(data.path(), copy.path());
+    let wal = File::options().write(true).open(copy.path().join("catalogue.db-wal")).expect("the WAL");
+    assert!(wal.metadata().expect("its length").len() > told, "the end was told in it");
+    wal.set_len(told).expect("cut");
+
+    let store = serve(copy.path());
+    let claim = store.claim(NOW).await.expect("claimable").expect("not told, so it comes again");
+    assert_eq!(claim.command, new.id);
+    match store.begin_import(&claim, NOW).expect("begun") {
+        Begin::AlreadyApplied(report) => assert_eq!(report, added_one()),
+        Begin::Open(_) => unreachable!("it would be applied twice"),
+    }
 }
 
 #[test]

@@ -172,8 +172,9 @@ fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
             }
         }
     }
-    // A copy now makes the next start quick; without it nothing is lost.
-    if let Err(error) = catalogue.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+    // A copy now makes the next start quick; without it nothing is lost. Passive, because this may be an operator's command
+    // beside a server, which must not wait for it.
+    if let Err(error) = catalogue.execute_batch("PRAGMA wal_checkpoint(PASSIVE)") {
         tracing::warn!(%error, "the catalogue's WAL could not be copied back at closing");
     }
 }
