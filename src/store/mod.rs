@@ -3,8 +3,11 @@
 //! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
+mod record;
 pub mod secrets;
 pub mod sqlite;
+#[cfg(test)]
+mod suite;
 
 use std::io::Read;
 
@@ -16,7 +19,7 @@ use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
 
 /// Why the store did not do something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot now, and may be able to later: the disk is full, the file is locked, the database is away.
     #[error("the store is not available: {0}")]
@@ -121,7 +124,8 @@ pub trait Store: Send + Sync + 'static {
     async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError>;
     /// Sets whether a program is active; `Refused` if the account has no such program.
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError>;
-    /// Adds a variable; `Refused` if the name is taken, has been removed with another type, or cannot be a name.
+    /// Adds a variable; `Refused` if the name is taken, has been removed with another type, or cannot be a name. One that
+    /// was removed with this type comes back with its number and its values.
     async fn add_field(
         &self,
         account: AccountId,
@@ -158,15 +162,17 @@ pub trait Store: Send + Sync + 'static {
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError>;
     /// A program of an account.
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError>;
-    /// The fields of a program of an account.
+    /// The fields of a program of an account; `Refused` if the account has no such program.
     async fn schema(&self, account: AccountId, program: ProgramId) -> Result<Schema, StoreError>;
     /// Whether this token's signature was accepted before.
     async fn remembered(&self, token: TokenNumber, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError>;
-    /// Accepts a command, durably and once: see [`Accepted`].
+    /// Accepts a command, durably and once: see [`Accepted`]. `Refused` if the account has no such program or token, or
+    /// this process does not serve. Its `id` must be made for this call alone. A caller that goes away while it waits
+    /// may have been accepted all the same.
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError>;
     /// A command of an account.
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError>;
-    /// A page of a program's contacts; never half an import.
+    /// A page of a program's contacts; never half an import. `Refused` if the account has no such program.
     async fn contacts(
         &self,
         account: AccountId,
@@ -178,13 +184,16 @@ pub trait Store: Send + Sync + 'static {
 
     // The worker.
 
-    /// Takes on the oldest waiting command of some program that has none running; accounts take turns.
+    /// Takes on the oldest waiting command of some program that has none running; accounts take turns. `Refused` if this
+    /// process does not serve.
     async fn claim(&self, now_ms: i64) -> Result<Option<Claim>, StoreError>;
     /// Ends when a command may have become claimable since the last call of `claim`.
     async fn work_arrived(&self);
-    /// Puts a command that was claimed but not finished back to the head of its program's queue.
+    /// Puts a command that was claimed but not finished back to the head of its program's queue. `LostClaim` if another
+    /// attempt has taken over; after any other error it waits there all the same.
     async fn give_back(&self, claim: &Claim) -> Result<(), StoreError>;
-    /// Completes a command and wakes who waits for it. `LostClaim` if another attempt has taken over.
+    /// Completes a command and wakes who waits for it. `LostClaim` if another attempt has taken over. After any other error
+    /// it still runs: finish it again, or give it back.
     async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError>;
     /// Who waits for completions on this node.
     fn completions(&self) -> &Completions;
@@ -192,7 +201,8 @@ pub trait Store: Send + Sync + 'static {
     fn progress(&self, claim: &Claim, rows: u64);
     /// The file of a command, in UTF-8. Blocking.
     fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError>;
-    /// Opens the import's transaction, or tells that an earlier attempt committed it. Blocking.
+    /// Opens the import's transaction, or tells that an earlier attempt committed it. `LostClaim` if another attempt has
+    /// taken over. Blocking.
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError>;
     /// Finishes what must not be lost, and closes. No other call comes after it.
     async fn close(&self) -> Result<(), StoreError>;

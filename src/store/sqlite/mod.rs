@@ -1,1 +1,540 @@
-//! The embedded home.
+//! The embedded home: SQLite, one catalogue file and one file per program, in one data directory.
+//!
+//! ```text
+//! DATA/catalogue.db         accounts, programs, fields, tokens, commands, what was accepted
+//! DATA/programs/<id>.db     the contacts of one program, and which commands are in them
+//! DATA/payloads/<id>.csv    uploads that are not small
+//! DATA/master.key           opens the tokens' secrets; not needed if the key comes from elsewhere
+//! DATA/lock                 held by the one server
+//! DATA/opening.lock         held for the moment of opening, by servers and operators' commands
+//! ```
+//!
+//! The catalogue and a program's file cannot commit together. So the program's file is believed: it says itself which
+//! commands it holds, and the catalogue is told afterwards.
+
+mod accounts;
+mod commands;
+mod connection;
+mod contacts;
+mod import_tx;
+mod lanes;
+mod migration;
+mod payloads;
+mod programs;
+mod queue;
+mod readers;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{Cursor, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::Semaphore;
+
+use self::accounts::SealedToken;
+use self::commands::{Known, Stored};
+use self::connection::{Access, Context, check_library, open};
+use self::payloads::{Draft, INLINE_BYTES_MAX, Payloads, sync_directory};
+use self::programs::ProgramFiles;
+use self::queue::Queue;
+use self::readers::Readers;
+use self::writer::{Durability, Fate, Writer};
+use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::{Begin, ContactPage, ContactQuery, Store, StoreError};
+use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Remembered};
+use crate::contact::{Contact, ContactId, FieldType, Schema};
+use crate::import::Report;
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+
+/// After how many pages the catalogue's WAL is copied back: 8 MB. The one who commits does it, so little at a time.
+const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
+
+/// How many requests read program files at once; more wait. Apart from the catalogue's, so that slow lists do not hold up
+/// the checking of tokens.
+const PROGRAM_READS_MAX: usize = 8;
+
+/// The context that the key's check value is sealed with, and the value.
+const KEY_CHECK: &str = "roster";
+
+/// What a process does with the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenAs {
+    /// It accepts commands and carries them out. Only one process at a time can.
+    Server,
+    /// An operator's command, beside a server or without one: it touches no command.
+    Operator,
+}
+
+/// How an embedded store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// The data directory; made if there is none.
+    pub data: PathBuf,
+    /// Where the master key comes from.
+    pub master_key: MasterKeySource,
+    /// What the process does with it.
+    pub open_as: OpenAs,
+    /// How many commands of one program may wait and run; more are turned away.
+    pub queue_max: u32,
+}
+
+impl SqliteSettings {
+    /// The usual: the key in the data directory, and a thousand commands a program.
+    pub fn new(data: PathBuf, open_as: OpenAs) -> SqliteSettings {
+        let master_key = MasterKeySource::FileOrNew(data.join("master.key"));
+        SqliteSettings { data, master_key, open_as, queue_max: 1_000 }
+    }
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+/// The order of the fields is the order of dropping: the writer finishes first, the lock goes last.
+struct Inner {
+    writer: Writer,
+    readers: Arc<Readers>,
+    programs: ProgramFiles,
+    program_reads: Arc<Semaphore>,
+    payloads: Payloads,
+    queue: Arc<Queue>,
+    key: MasterKey,
+    open_as: OpenAs,
+    queue_max: u32,
+    lock: Option<Arc<File>>,
+}
+
+impl SqliteStore {
+    /// Opens a data directory, and makes or migrates what is not there yet. Blocking.
+    pub fn open(settings: SqliteSettings) -> Result<SqliteStore, StoreError> {
+        check_library()?;
+        let SqliteSettings { data, master_key, open_as, queue_max } = settings;
+        let (programs, payloads) = (data.join("programs"), data.join("payloads"));
+        for directory in [&data, &programs, &payloads] {
+            make_directory(directory)?;
+        }
+        let lock = if let OpenAs::Server = open_as { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
+        // Two processes that make the same files at once would disturb each other. Given back when this function ends.
+        let opening = open_lock_file(&data.join("opening.lock"))?;
+        opening.lock().context(|| format!("locking {}", data.join("opening.lock").display()))?;
+
+        let path = data.join("catalogue.db");
+        let mut catalogue = open(&path, Access::Write { checkpoint_pages: CATALOGUE_CHECKPOINT_PAGES })?;
+        migration::migrate(&mut catalogue, &path, migration::CATALOGUE)?;
+        sync_directory(&data)?;
+        let key = check_key(&catalogue, master_key)?;
+        let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
+        if let OpenAs::Server = open_as {
+            payloads.remove_orphans(|command| commands::exists(&catalogue, command))?;
+            commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.push(waiting));
+        }
+        let inner = Inner {
+            writer: Writer::start(catalogue)?,
+            readers: Arc::new(Readers::new(path)),
+            programs: ProgramFiles::new(programs),
+            program_reads: Arc::new(Semaphore::new(PROGRAM_READS_MAX)),
+            payloads,
+            queue,
+            key,
+            open_as,
+            queue_max,
+            lock,
+        };
+        Ok(SqliteStore { inner: Arc::new(inner) })
+    }
+
+    /// Reads the catalogue on a thread for blocking work.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Inner, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.inner.readers.turn().await?;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let result = inner.readers.read(|catalogue| read(&inner, catalogue));
+            drop(turn);
+            result
+        })
+        .await
+    }
+
+    /// Reads a program's file on a thread for blocking work; `None` if there is none yet.
+    async fn read_program<T: Send + 'static>(
+        &self,
+        program: Program,
+        read: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let turn = Arc::clone(&self.inner.program_reads).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Unavailable("it is closed".to_owned()))?;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let result = inner.programs.get(&program).read(read);
+            drop(turn);
+            result
+        })
+        .await
+    }
+
+    /// Changes the catalogue, durably.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writer.write(Durability::Durable, work, |_| ()).await
+    }
+
+    /// What only the one server may do.
+    fn serving(&self) -> Result<(), StoreError> {
+        match self.inner.open_as {
+            OpenAs::Server => Ok(()),
+            OpenAs::Operator => {
+                Err(StoreError::Refused("only the server accepts commands and carries them out".to_owned()))
+            }
+        }
+    }
+
+    /// What precedes accepting: a large payload is made durable, unless the request is known or the queue full.
+    async fn prepare(&self, new: NewCommand) -> Result<Prepared, StoreError> {
+        if new.payload.0.len() <= INLINE_BYTES_MAX {
+            return Ok(Prepared::Ready(Box::new(new), None));
+        }
+        let queue_max = self.inner.queue_max;
+        self.read(move |inner, catalogue| {
+            // Only to spare the disk: the transaction decides.
+            match commands::known(catalogue, &new, queue_max)? {
+                Some(Known::Signature(accepted)) => Ok(Prepared::Answer(accepted)),
+                Some(Known::Full) => Ok(Prepared::Answer(Accepted::QueueFull)),
+                // A key's replay is still to be remembered by its signature.
+                Some(Known::Key(_)) | None => {
+                    let draft = inner.payloads.write(new.id, new.payload.0.as_bytes())?;
+                    Ok(Prepared::Ready(Box::new(new), Some(draft)))
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// A request on its way to the accepting transaction.
+enum Prepared {
+    Answer(Accepted),
+    Ready(Box<NewCommand>, Option<Draft>),
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError> {
+        let name = name.to_owned();
+        self.write(move |catalogue| accounts::create_account(catalogue, &name, now_ms)).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.read(|_, catalogue| accounts::accounts(catalogue)).await
+    }
+
+    async fn create_program(
+        &self,
+        account: AccountId,
+        program: NewProgram,
+        now_ms: i64,
+    ) -> Result<Program, StoreError> {
+        self.write(move |catalogue| accounts::create_program(catalogue, account, program, now_ms)).await
+    }
+
+    async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
+        self.read(move |_, catalogue| accounts::programs(catalogue, account)).await
+    }
+
+    async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError> {
+        self.read(move |_, catalogue| accounts::find_program(catalogue, program)).await
+    }
+
+    async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
+        self.write(move |catalogue| accounts::set_program_active(catalogue, account, program, active)).await
+    }
+
+    async fn add_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        field_type: FieldType,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |catalogue| accounts::add_field(catalogue, (account, program), &name, field_type, now_ms)).await
+    }
+
+    async fn remove_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |catalogue| accounts::remove_field(catalogue, (account, program), &name, now_ms)).await
+    }
+
+    async fn create_token(
+        &self,
+        account: AccountId,
+        name: &str,
+        token: &str,
+        secret: &Secret,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let sealed = self.inner.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
+        let token = SealedToken { account, name: name.to_owned(), token: token.to_owned(), sealed };
+        self.write(move |catalogue| accounts::create_token(catalogue, &token, now_ms)).await
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
+        self.read(move |_, catalogue| accounts::tokens(catalogue, account)).await
+    }
+
+    async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
+        let token = token.to_owned();
+        self.write(move |catalogue| accounts::revoke_token(catalogue, &token, now_ms)).await
+    }
+
+    async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
+        let token = token.to_owned();
+        self.read(move |inner, catalogue| accounts::token(catalogue, &inner.key, &token)).await
+    }
+
+    async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
+        self.read(move |_, catalogue| accounts::program(catalogue, account, program)).await
+    }
+
+    async fn schema(&self, account: AccountId, program: ProgramId) -> Result<Schema, StoreError> {
+        self.read(move |_, catalogue| {
+            accounts::the_program(catalogue, account, program)?;
+            accounts::schema(catalogue, program)
+        })
+        .await
+    }
+
+    async fn remembered(&self, token: TokenNumber, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError> {
+        let signature = *signature;
+        self.read(move |_, catalogue| commands::remembered(catalogue, token, &signature)).await
+    }
+
+    async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
+        self.serving()?;
+        let (new, draft) = match self.prepare(command).await? {
+            Prepared::Answer(accepted) => return Ok(accepted),
+            Prepared::Ready(new, draft) => (new, draft),
+        };
+        let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
+        let queue_max = self.inner.queue_max;
+        let queue = Arc::clone(&self.inner.queue);
+        let after = move |fate: Fate<'_, (Accepted, Option<lanes::Waiting>)>| match fate {
+            Fate::Committed((_, Some(waiting))) => {
+                draft.into_iter().for_each(Draft::keep);
+                queue.push(*waiting);
+            }
+            Fate::Committed((_, None)) | Fate::Undone => drop(draft),
+            // Should the command be there after all when the machine is up again, its file must be, too.
+            Fate::Unknown => draft.into_iter().for_each(Draft::keep),
+        };
+        let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
+        self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
+    }
+
+    async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
+        self.read(move |inner, catalogue| {
+            commands::command(catalogue, account, command, |command| inner.queue.progress(command))
+        })
+        .await
+    }
+
+    async fn contacts(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: ContactQuery,
+    ) -> Result<ContactPage, StoreError> {
+        let program = self.read(move |_, catalogue| accounts::the_program(catalogue, account, program)).await?;
+        let tag = program.tag;
+        let page = self.read_program(program, move |file| contacts::page(file, tag, query)).await?;
+        Ok(page.unwrap_or(ContactPage { total: 0, contacts: Vec::new() }))
+    }
+
+    async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {
+        let program = self.read(move |_, catalogue| accounts::program_by_tag(catalogue, account, contact.tag)).await?;
+        let Some(program) = program else { return Ok(None) };
+        let found = self.read_program(program.clone(), move |file| contacts::contact(file, contact)).await?;
+        Ok(found.flatten().map(|contact| (program, contact)))
+    }
+
+    async fn claim(&self, now_ms: i64) -> Result<Option<Claim>, StoreError> {
+        self.serving()?;
+        while let Some(taken) = self.inner.queue.take() {
+            let Some(waiting) = taken.waiting() else { continue };
+            let work = move |catalogue: &Connection| commands::claim(catalogue, waiting, now_ms);
+            // Not durable: after a power cut there is no worker left who could hold the claim.
+            match self.inner.writer.write(Durability::Relaxed, work, |_| ()).await? {
+                Some(claim) => {
+                    taken.runs();
+                    return Ok(Some(claim));
+                }
+                None => taken.ended(),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn work_arrived(&self) {
+        self.inner.queue.arrived().await;
+    }
+
+    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
+        let (queue, given_back) = (Arc::clone(&self.inner.queue), claim.clone());
+        // Where the catalogue could not be told, the lane is still right: the next claim counts one more attempt.
+        let after = move |fate: Fate<'_, bool>| match fate {
+            Fate::Committed(false) => {}
+            Fate::Committed(true) | Fate::Undone | Fate::Unknown => queue.give_back(&given_back),
+        };
+        let claim = claim.clone();
+        let work = move |catalogue: &Connection| commands::give_back(catalogue, &claim);
+        let held = self.inner.writer.write(Durability::Relaxed, work, after).await?;
+        if held { Ok(()) } else { Err(StoreError::LostClaim) }
+    }
+
+    async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError> {
+        let (queue, finished) = (Arc::clone(&self.inner.queue), claim.clone());
+        let after = move |fate: Fate<'_, ()>| {
+            if let Fate::Committed(()) = fate {
+                queue.finish(&finished);
+            }
+        };
+        // What was applied is told by the program's file again, should this be lost.
+        let durability = if report.applied() { Durability::Relaxed } else { Durability::Durable };
+        let (claim, report, trace) = (claim.clone(), report.clone(), trace.to_owned());
+        let work = move |catalogue: &Connection| commands::finish(catalogue, &claim, &report, &trace, now_ms);
+        self.inner.writer.write(durability, work, after).await
+    }
+
+    fn completions(&self) -> &Completions {
+        &self.inner.queue.completions
+    }
+
+    fn progress(&self, claim: &Claim, rows: u64) {
+        self.inner.queue.set_progress(claim.command, rows);
+    }
+
+    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError> {
+        match self.inner.readers.read(|catalogue| commands::inline_payload(catalogue, claim))? {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes))),
+            None => Ok(Box::new(self.inner.payloads.open(claim.command)?)),
+        }
+    }
+
+    fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
+        let Inner { readers, programs, lock, .. } = &*self.inner;
+        let (program, schema) = readers.read(|catalogue| {
+            let program = accounts::the_program(catalogue, claim.account, claim.program)?;
+            Ok((program, accounts::schema(catalogue, claim.program)?))
+        })?;
+        let start = import_tx::Start {
+            file: programs.get(&program),
+            catalogue: Arc::clone(readers),
+            lock: lock.clone(),
+            claim: claim.clone(),
+            schema,
+            program,
+        };
+        import_tx::begin(start, now_ms)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            inner.readers.close();
+            inner.writer.close();
+            inner.programs.close();
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
+}
+
+/// For the owner only: contacts are in it.
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let making = || format!("making the directory {}", path.display());
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).context(making)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).context(making)?;
+        return sync_directory(parent);
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).context(making)
+}
+
+fn open_lock_file(path: &Path) -> Result<File, StoreError> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .context(|| format!("opening {}", path.display()))
+}
+
+fn lock_to_serve(data: &Path) -> Result<File, StoreError> {
+    let path = data.join("lock");
+    let lock = open_lock_file(&path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Refused(format!(
+            "another roster is serving the data directory {}; only one can at a time",
+            data.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(error).context(|| format!("locking {}", path.display())),
+    }
+}
+
+/// Loads the master key, and makes sure that it is the one that this catalogue's secrets were sealed with.
+fn check_key(catalogue: &Connection, source: MasterKeySource) -> Result<MasterKey, StoreError> {
+    let checking = || "checking the master key";
+    let known: Option<Vec<u8>> = catalogue
+        .query_row("SELECT sealed FROM master_key_check", [], |row| row.get(0))
+        .optional()
+        .context(checking)?;
+    let Some(known) = known else {
+        let key = MasterKey::load(&source)?;
+        let sealed = key.seal(Purpose::KeyCheck, KEY_CHECK, KEY_CHECK.as_bytes())?;
+        catalogue.execute("INSERT INTO master_key_check (one, sealed) VALUES (1, ?1)", [sealed]).context(checking)?;
+        return Ok(key);
+    };
+    // A catalogue that has secrets has a key: a new one would open none of them.
+    let source = match source {
+        MasterKeySource::FileOrNew(path) => MasterKeySource::File(path),
+        source @ (MasterKeySource::Text(_) | MasterKeySource::File(_)) => source,
+    };
+    let key = MasterKey::load(&source)?;
+    match key.open(Purpose::KeyCheck, KEY_CHECK, &known) {
+        Some(_) => Ok(key),
+        None => Err(StoreError::Refused(
+            "the master key is not the one that the tokens' secrets in this data directory were sealed with; \
+             start with the key that belongs to it"
+                .to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,379 @@
+//! The catalogue's commands: what was accepted, in which order, and how it ended. Each function is a few statements on a
+//! connection that the caller chose. Whose turn it is, is decided in `lanes`.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::accounts::{the_program, uuid};
+use super::connection::Context;
+use super::lanes::Waiting;
+use crate::command::{
+    Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
+};
+use crate::import::Report;
+use crate::store::{StoreError, record};
+use crate::tenant::{AccountId, ProgramId, TokenNumber};
+
+/// How many expired signatures (and as many keys) an accepting transaction clears away: more than it adds, so that they
+/// cannot pile up, and few enough that nobody waits for it.
+const FORGOTTEN_PER_ACCEPT_MAX: u32 = 8;
+
+/// What makes a request an earlier one, or one that cannot be accepted.
+pub(super) enum Known {
+    /// The signature was accepted before.
+    Signature(Accepted),
+    /// The key was accepted before, under another signature.
+    Key(Accepted),
+    /// The queue is full.
+    Full,
+}
+
+/// Where the accepted command's file is.
+pub(super) enum Stored {
+    Inline,
+    File,
+}
+
+pub(super) fn remembered(
+    catalogue: &Connection,
+    token: TokenNumber,
+    signature: &[u8; 32],
+) -> Result<Option<Remembered>, StoreError> {
+    catalogue
+        .prepare_cached("SELECT command, request_digest FROM signature WHERE token = ?1 AND signature = ?2")
+        .and_then(|mut select| {
+            let remembered =
+                |row: &Row<'_>| Ok(Remembered { command: CommandId(uuid(row, 0)?), request_digest: row.get(1)? });
+            select.query_row(params![token.0, signature.as_slice()], remembered).optional()
+        })
+        .context(|| "looking for a signature")
+}
+
+/// Whether the request is known, or finds the queue full.
+pub(super) fn known(catalogue: &Connection, new: &NewCommand, queue_max: u32) -> Result<Option<Known>, StoreError> {
+    if let Some(Remembered { command, request_digest }) = remembered(catalogue, new.token, &new.signature)? {
+        let same = request_digest == new.request_digest;
+        let accepted = if same { Accepted::Replayed(command) } else { Accepted::SignatureReused };
+        return Ok(Some(Known::Signature(accepted)));
+    }
+    if let Some(key) = &new.idempotency
+        && let Some((command, body_digest)) = known_key(catalogue, new, key)?
+    {
+        let same = body_digest == key.body_digest;
+        let accepted = if same { Accepted::Replayed(command) } else { Accepted::IdempotencyKeyReused };
+        return Ok(Some(Known::Key(accepted)));
+    }
+    let open: u32 = catalogue
+        .prepare_cached("SELECT count(*) FROM command WHERE program = ?1 AND state <> 'complete'")
+        .and_then(|mut select| select.query_row([new.program.0.as_bytes().as_slice()], |row| row.get(0)))
+        .context(|| format!("measuring the queue of program {}", new.program))?;
+    Ok((open >= queue_max).then_some(Known::Full))
+}
+
+fn known_key(
+    catalogue: &Connection,
+    new: &NewCommand,
+    key: &IdempotencyKey,
+) -> Result<Option<(CommandId, Digest)>, StoreError> {
+    catalogue
+        .prepare_cached(
+            "SELECT command, body_digest FROM idempotency_key
+             WHERE token = ?1 AND program = ?2 AND key = ?3 AND created_ms > ?4",
+        )
+        .and_then(|mut select| {
+            let program = new.program.0.as_bytes().as_slice();
+            select
+                .query_row(params![new.token.0, program, key.key, key.forgotten_before_ms], |row| {
+                    Ok((CommandId(uuid(row, 0)?), row.get(1)?))
+                })
+                .optional()
+        })
+        .context(|| "looking for an idempotency key")
+}
+
+/// Accepts a command, in the caller's transaction; for a new one also its place in the order.
+pub(super) fn accept(
+    catalogue: &Connection,
+    new: &NewCommand,
+    stored: Stored,
+    queue_max: u32,
+) -> Result<(Accepted, Option<Waiting>), StoreError> {
+    match known(catalogue, new, queue_max)? {
+        Some(Known::Signature(accepted)) => return Ok((accepted, None)),
+        Some(Known::Full) => return Ok((Accepted::QueueFull, None)),
+        Some(Known::Key(accepted)) => {
+            // Also this signature is an accepted one now: sent again without the key, it is still the same request.
+            if let Accepted::Replayed(command) = accepted {
+                remember(catalogue, new, command)?;
+            }
+            return Ok((accepted, None));
+        }
+        None => {}
+    }
+    the_program(catalogue, new.account, new.program)?;
+    let sequence = insert(catalogue, new, stored)?;
+    remember(catalogue, new, new.id)?;
+    if let Some(key) = &new.idempotency {
+        remember_key(catalogue, new, key)?;
+    }
+    forget(catalogue, new)?;
+    let waiting = Waiting { sequence, command: new.id, account: new.account, program: new.program };
+    Ok((Accepted::New(new.id), Some(waiting)))
+}
+
+fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i64, StoreError> {
+    let accepting = || format!("accepting command {}", new.id);
+    let options = record::options_to_json(&new.options)?;
+    let from = catalogue
+        .prepare_cached("SELECT name FROM token WHERE number = ?1 AND account = ?2")
+        .and_then(|mut select| {
+            select
+                .query_row(params![new.token.0, new.account.0.as_bytes().as_slice()], |row| row.get::<_, String>(0))
+                .optional()
+        })
+        .context(accepting)?
+        .ok_or_else(|| StoreError::Refused(format!("account {} has no token number {}", new.account, new.token.0)))?;
+    catalogue
+        .prepare_cached(
+            "INSERT INTO command
+               (id, account, program, token, from_name, created_ms, payload_bytes, options, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued')",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                new.id.0.as_bytes().as_slice(),
+                new.account.0.as_bytes().as_slice(),
+                new.program.0.as_bytes().as_slice(),
+                new.token.0,
+                from,
+                new.created_ms,
+                (new.payload.0.len() as u64).cast_signed(),
+                options
+            ])
+        })
+        .context(accepting)?;
+    let sequence = catalogue.last_insert_rowid();
+    if let Stored::Inline = stored {
+        catalogue
+            .prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")
+            .and_then(|mut insert| insert.execute(params![sequence, new.payload.0.as_bytes()]))
+            .context(accepting)?;
+    }
+    Ok(sequence)
+}
+
+fn remember(catalogue: &Connection, new: &NewCommand, command: CommandId) -> Result<(), StoreError> {
+    catalogue
+        .prepare_cached(
+            "INSERT INTO signature (token, signature, command, request_digest, remember_until_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                new.token.0,
+                new.signature.as_slice(),
+                command.0.as_bytes().as_slice(),
+                new.request_digest.as_slice(),
+                new.remember_until_ms
+            ])
+        })
+        .context(|| "remembering a signature")?;
+    Ok(())
+}
+
+fn remember_key(catalogue: &Connection, new: &NewCommand, key: &IdempotencyKey) -> Result<(), StoreError> {
+    // One that is there is older than it is remembered: else it would have been found.
+    catalogue
+        .prepare_cached(
+            "INSERT OR REPLACE INTO idempotency_key (token, program, key, command, body_digest, created_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                new.token.0,
+                new.program.0.as_bytes().as_slice(),
+                key.key,
+                new.id.0.as_bytes().as_slice(),
+                key.body_digest.as_slice(),
+                new.created_ms
+            ])
+        })
+        .context(|| "remembering an idempotency key")?;
+    Ok(())
+}
+
+/// Clears away some of what is no longer remembered.
+fn forget(catalogue: &Connection, new: &NewCommand) -> Result<(), StoreError> {
+    catalogue
+        .prepare_cached(
+            "DELETE FROM signature WHERE (token, signature) IN
+               (SELECT token, signature FROM signature WHERE remember_until_ms < ?1
+                ORDER BY remember_until_ms LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![new.created_ms, FORGOTTEN_PER_ACCEPT_MAX]))
+        .context(|| "forgetting signatures")?;
+    if let Some(key) = &new.idempotency {
+        catalogue
+            .prepare_cached(
+                "DELETE FROM idempotency_key WHERE (token, program, key) IN
+                   (SELECT token, program, key FROM idempotency_key WHERE created_ms <= ?1
+                    ORDER BY created_ms LIMIT ?2)",
+            )
+            .and_then(|mut delete| delete.execute(params![key.forgotten_before_ms, FORGOTTEN_PER_ACCEPT_MAX]))
+            .context(|| "forgetting idempotency keys")?;
+    }
+    Ok(())
+}
+
+struct CommandRow {
+    sequence: i64,
+    program: ProgramId,
+    from: String,
+    created_ms: i64,
+    payload_bytes: i64,
+    state: String,
+    finished_ms: Option<i64>,
+    trace: Option<String>,
+    report: Option<String>,
+}
+
+/// A command of an account; how many rows a running one has judged is asked of `progress`.
+pub(super) fn command(
+    catalogue: &Connection,
+    account: AccountId,
+    id: CommandId,
+    progress: impl FnOnce(CommandId) -> u64,
+) -> Result<Option<Command>, StoreError> {
+    let found = catalogue
+        .prepare_cached(
+            "SELECT seq, program, from_name, created_ms, payload_bytes, state, finished_ms, trace, report
+             FROM command WHERE id = ?1 AND account = ?2",
+        )
+        .and_then(|mut select| {
+            let (id, account) = (id.0.as_bytes().as_slice(), account.0.as_bytes().as_slice());
+            select.query_row([id, account], read_command).optional()
+        })
+        .context(|| format!("reading command {id}"))?;
+    let Some(row) = found else { return Ok(None) };
+    let CommandRow { sequence, program, from, created_ms, payload_bytes, state, finished_ms, trace, report } = row;
+    let state = match (state.as_str(), report, trace, finished_ms) {
+        ("complete", Some(report), Some(trace), Some(finished_ms)) => {
+            CommandState::Complete { report: Box::new(record::report_from_json(&report)?), trace, finished_ms }
+        }
+        ("running", ..) => CommandState::Running { rows: progress(id) },
+        ("queued", ..) => CommandState::Queued { position: position(catalogue, program, sequence)? },
+        (state, ..) => return Err(StoreError::Fault(format!("command {id} has the unknown state '{state}'"))),
+    };
+    let payload_bytes = payload_bytes.cast_unsigned();
+    Ok(Some(Command { id, account, program, from, created_ms, payload_bytes, state }))
+}
+
+fn read_command(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
+    Ok(CommandRow {
+        sequence: row.get(0)?,
+        program: ProgramId(uuid(row, 1)?),
+        from: row.get(2)?,
+        created_ms: row.get(3)?,
+        payload_bytes: row.get(4)?,
+        state: row.get(5)?,
+        finished_ms: row.get(6)?,
+        trace: row.get(7)?,
+        report: row.get(8)?,
+    })
+}
+
+fn position(catalogue: &Connection, program: ProgramId, sequence: i64) -> Result<u64, StoreError> {
+    let before: i64 = catalogue
+        .prepare_cached("SELECT count(*) FROM command WHERE program = ?1 AND state <> 'complete' AND seq < ?2")
+        .and_then(|mut select| select.query_row(params![program.0.as_bytes().as_slice(), sequence], |row| row.get(0)))
+        .context(|| format!("measuring the queue of program {program}"))?;
+    Ok(before.cast_unsigned() + 1)
+}
+
+pub(super) fn exists(catalogue: &Connection, command: CommandId) -> Result<bool, StoreError> {
+    catalogue
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE id = ?1)")
+        .and_then(|mut select| select.query_row([command.0.as_bytes().as_slice()], |row| row.get(0)))
+        .context(|| format!("looking for command {command}"))
+}
+
+/// Everything that is not complete, in the order of acceptance. What was running when the last server stopped waits
+/// again: it is the oldest of its program, so its place is right, and the program's file tells whether it was applied.
+pub(super) fn requeue_all(catalogue: &Connection) -> Result<Vec<Waiting>, StoreError> {
+    let queueing = || "filling the queue";
+    catalogue.execute("UPDATE command SET state = 'queued' WHERE state = 'running'", []).context(queueing)?;
+    let waiting = |row: &Row<'_>| {
+        Ok(Waiting {
+            sequence: row.get(0)?,
+            command: CommandId(uuid(row, 1)?),
+            account: AccountId(uuid(row, 2)?),
+            program: ProgramId(uuid(row, 3)?),
+        })
+    };
+    catalogue
+        .prepare("SELECT seq, id, account, program FROM command WHERE state <> 'complete' ORDER BY seq")
+        .and_then(|mut select| select.query_map([], waiting)?.collect())
+        .context(queueing)
+}
+
+/// Makes a command of the lanes a claim: one attempt more. `None` if it is complete. The lanes decide what is claimed:
+/// after a failed `give_back` a command may wait there and still be `running` here.
+pub(super) fn claim(catalogue: &Connection, waiting: Waiting, now_ms: i64) -> Result<Option<Claim>, StoreError> {
+    let Waiting { sequence, command, account, program } = waiting;
+    let claimed = catalogue
+        .prepare_cached(
+            "UPDATE command SET state = 'running', attempt = attempt + 1, claimed_ms = ?2
+             WHERE seq = ?1 AND state <> 'complete' RETURNING attempt, options",
+        )
+        .and_then(|mut update| {
+            let row = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?));
+            update.query_row(params![sequence, now_ms], row).optional()
+        })
+        .context(|| format!("claiming command {command}"))?;
+    let Some((attempt, options)) = claimed else { return Ok(None) };
+    let options = record::options_from_json(&options)?;
+    Ok(Some(Claim { command, sequence, account, program, attempt, options }))
+}
+
+/// Refuses a claim that another attempt has taken over, or that is over.
+pub(super) fn check_claim(catalogue: &Connection, claim: &Claim) -> Result<(), StoreError> {
+    let holds: bool = catalogue
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE seq = ?1 AND attempt = ?2 AND state = 'running')")
+        .and_then(|mut select| select.query_row(params![claim.sequence, claim.attempt], |row| row.get(0)))
+        .context(|| format!("checking the claim of command {}", claim.command))?;
+    if holds { Ok(()) } else { Err(StoreError::LostClaim) }
+}
+
+/// Whether the claim was held, and is so no more.
+pub(super) fn give_back(catalogue: &Connection, claim: &Claim) -> Result<bool, StoreError> {
+    let changed = catalogue
+        .prepare_cached("UPDATE command SET state = 'queued' WHERE seq = ?1 AND attempt = ?2 AND state = 'running'")
+        .and_then(|mut update| update.execute(params![claim.sequence, claim.attempt]))
+        .context(|| format!("giving command {} back", claim.command))?;
+    Ok(changed > 0)
+}
+
+pub(super) fn finish(
+    catalogue: &Connection,
+    claim: &Claim,
+    report: &Report,
+    trace: &str,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let report = record::report_to_json(report)?;
+    let changed = catalogue
+        .prepare_cached(
+            "UPDATE command SET state = 'complete', report = ?3, trace = ?4, finished_ms = ?5
+             WHERE seq = ?1 AND attempt = ?2 AND state = 'running'",
+        )
+        .and_then(|mut update| update.execute(params![claim.sequence, claim.attempt, report, trace, now_ms]))
+        .context(|| format!("finishing command {}", claim.command))?;
+    if changed == 0 { Err(StoreError::LostClaim) } else { Ok(()) }
+}
+
+/// The payload of a command, if it is in the catalogue.
+pub(super) fn inline_payload(catalogue: &Connection, claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
+    catalogue
+        .prepare_cached("SELECT bytes FROM payload WHERE seq = ?1")
+        .and_then(|mut select| select.query_row([claim.sequence], |row| row.get(0)).optional())
+        .context(|| format!("reading the payload of command {}", claim.command))
+}

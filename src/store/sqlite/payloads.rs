@@ -1,0 +1,161 @@
+//! Uploads that are too large to live in the catalogue: files of their own, durable before their command is.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::connection::Context;
+use crate::command::CommandId;
+use crate::store::StoreError;
+
+/// Up to this size a payload is kept in the catalogue: one flush less, and no file for the many small imports.
+pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+const FINISHED: &str = "csv";
+const UNFINISHED: &str = "part";
+
+/// The directory of the files.
+#[derive(Clone)]
+pub(super) struct Payloads(PathBuf);
+
+/// A file whose command is not accepted yet. Dropping it removes the file.
+pub(super) struct Draft(Option<PathBuf>);
+
+impl Payloads {
+    pub(super) fn new(directory: PathBuf) -> Payloads {
+        Payloads(directory)
+    }
+
+    /// Stores a payload, durably: when this returns, a power cut does not lose it.
+    pub(super) fn write(&self, command: CommandId, payload: &[u8]) -> Result<Draft, StoreError> {
+        let unfinished = self.path(command, UNFINISHED);
+        let writing = || format!("writing {}", unfinished.display());
+        let mut file = File::create_new(&unfinished).context(writing)?;
+        let mut draft = Draft(Some(unfinished.clone()));
+        file.write_all(payload).context(writing)?;
+        file.sync_all().context(writing)?;
+        let finished = self.path(command, FINISHED);
+        // Ids are made for one request each. Were one used again, this file would be removed as the second one's.
+        if finished.exists() {
+            return Err(StoreError::Fault(format!("there is a payload of command {command} already")));
+        }
+        fs::rename(&unfinished, &finished).context(|| format!("renaming {}", unfinished.display()))?;
+        draft.0 = Some(finished);
+        sync_directory(&self.0)?;
+        Ok(draft)
+    }
+
+    pub(super) fn open(&self, command: CommandId) -> Result<File, StoreError> {
+        let path = self.path(command, FINISHED);
+        File::open(&path).context(|| format!("opening {}", path.display()))
+    }
+
+    /// Removes what a crash left: unfinished files, and files whose command `exists` does not know.
+    pub(super) fn remove_orphans(
+        &self,
+        exists: impl Fn(CommandId) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let listing = || format!("listing {}", self.0.display());
+        for entry in fs::read_dir(&self.0).context(listing)? {
+            let path = entry.context(listing)?.path();
+            let keep = match (path.extension().and_then(|end| end.to_str()), command_of(&path)) {
+                (Some(FINISHED), Some(command)) => exists(command)?,
+                (Some(UNFINISHED), Some(_)) => false,
+                // Not ours: left alone.
+                _ => true,
+            };
+            if !keep {
+                tracing::info!(path = %path.display(), "removing an upload that was never accepted");
+                remove(&path).context(|| format!("removing {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, command: CommandId, extension: &str) -> PathBuf {
+        self.0.join(format!("{command}.{extension}"))
+    }
+}
+
+impl Draft {
+    /// The command is accepted, or may be: the file stays.
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take()
+            && let Err(error) = remove(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "an upload that was not accepted could not be removed");
+        }
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .context(|| format!("syncing the directory {}", directory.display()))
+}
+
+fn command_of(path: &Path) -> Option<CommandId> {
+    CommandId::parse(path.file_stem()?.to_str()?)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn command(number: u128) -> CommandId {
+        CommandId(Uuid::from_u128(number))
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("the directory");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_draft_is_kept_or_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let payloads = Payloads::new(directory.path().to_owned());
+        payloads.write(command(1), b"one").expect("written").keep();
+        drop(payloads.write(command(2), b"two").expect("written"));
+        assert_eq!(names(directory.path()), ["00000000-0000-0000-0000-000000000001.csv"]);
+        let mut text = String::new();
+        payloads.open(command(1)).expect("opened").read_to_string(&mut text).expect("read");
+        assert_eq!(text, "one");
+        assert!(matches!(payloads.open(command(2)), Err(StoreError::Fault(_))));
+    }
+
+    #[test]
+    fn orphans_are_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let payloads = Payloads::new(directory.path().to_owned());
+        for number in [1, 2] {
+            payloads.write(command(number), b"x").expect("written").keep();
+        }
+        for name in ["00000000-0000-0000-0000-000000000003.part", "notes.csv", "README"] {
+            fs::write(directory.path().join(name), "x").expect("written");
+        }
+        payloads.remove_orphans(|at| Ok(at == command(2))).expect("removed");
+        assert_eq!(names(directory.path()), ["00000000-0000-0000-0000-000000000002.csv", "README", "notes.csv"]);
+    }
+}

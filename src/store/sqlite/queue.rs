@@ -1,0 +1,121 @@
+//! The lanes as tasks and threads share them: waking workers, and how far running imports are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::lanes::{Lanes, Waiting};
+use crate::command::{Claim, CommandId, Completions};
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    lanes: Mutex<Lanes>,
+    /// Has a permit, or has woken somebody, whenever something may be ready that nobody has been told of.
+    arrived: Notify,
+    /// Rows judged, of running commands only.
+    progress: Mutex<HashMap<CommandId, u64>>,
+    pub(super) completions: Completions,
+}
+
+/// A command that was taken from its lane and is not claimed yet. Dropping it gives it back, so that a caller who goes
+/// away in between loses nothing.
+pub(super) struct Taken {
+    queue: Arc<Queue>,
+    waiting: Option<Waiting>,
+}
+
+impl Queue {
+    pub(super) fn push(&self, waiting: Waiting) {
+        self.lanes().push(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// The command whose turn it is.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
+        let mut lanes = self.lanes();
+        let waiting = lanes.take()?;
+        let more = lanes.any_ready();
+        drop(lanes);
+        // One permit may stand for many arrivals: who takes one passes it on.
+        if more {
+            self.arrived.notify_one();
+        }
+        Some(Taken { queue: Arc::clone(self), waiting: Some(waiting) })
+    }
+
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// The command is complete.
+    pub(super) fn finish(&self, claim: &Claim) {
+        self.progress_map().remove(&claim.command);
+        self.change(|lanes| lanes.finish(claim.program, claim.sequence));
+        self.completions.announce(claim.command);
+    }
+
+    /// The command waits again.
+    pub(super) fn give_back(&self, claim: &Claim) {
+        self.progress_map().remove(&claim.command);
+        self.change(|lanes| lanes.give_back(claim.program, claim.sequence));
+    }
+
+    pub(super) fn set_progress(&self, command: CommandId, rows: u64) {
+        // Only where the command runs: a late word must not stay for ever.
+        if let Some(progress) = self.progress_map().get_mut(&command) {
+            *progress = rows;
+        }
+    }
+
+    pub(super) fn progress(&self, command: CommandId) -> u64 {
+        self.progress_map().get(&command).copied().unwrap_or(0)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lanes)) {
+        let mut lanes = self.lanes();
+        change(&mut lanes);
+        let ready = lanes.any_ready();
+        drop(lanes);
+        if ready {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress_map(&self) -> MutexGuard<'_, HashMap<CommandId, u64>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// What was taken.
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        self.waiting
+    }
+
+    /// It is claimed, and runs.
+    pub(super) fn runs(mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.queue.progress_map().insert(waiting.command, 0);
+        }
+    }
+
+    /// It was complete already, and must not run.
+    pub(super) fn ended(mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.queue.change(|lanes| lanes.finish(waiting.program, waiting.sequence));
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.queue.change(|lanes| lanes.give_back(waiting.program, waiting.sequence));
+        }
+    }
+}
