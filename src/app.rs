@@ -14,7 +14,7 @@ use crate::command::{Clock, Workers};
 use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router};
 use crate::store::secrets::MasterKeySource;
-use crate::store::sqlite::{self, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{OpenAs, SqliteSettings, SqliteStore};
 use crate::store::{Store, StoreError};
 
 /// How long a client may take for the headers of a request, and a connection may be idle between two.
@@ -36,12 +36,12 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
         MasterKey::Text(text) => MasterKeySource::Text(text.expose().to_owned().into()),
         MasterKey::File(path) => MasterKeySource::File(path.clone()),
     };
-    let role = match role {
-        Role::Operator => sqlite::Role::Operate,
-        Role::Serve => sqlite::Role::Serve,
+    let open_as = match role {
+        Role::Operator => OpenAs::Operator,
+        Role::Serve => OpenAs::Server,
     };
     let queue_max = u32::try_from(settings.queue_max).unwrap_or(u32::MAX);
-    let settings = SqliteSettings { data: settings.data.clone(), master_key, role, queue_max };
+    let settings = SqliteSettings { data: settings.data.clone(), master_key, open_as, queue_max };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings)).await;
     let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
     Ok(Arc::new(store))
@@ -84,7 +84,10 @@ impl Service {
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
-        let mut server = axum_server::from_tcp(listener).map_err(at_address)?.handle(handle.clone()).first_request_timeout(HEADERS_WITHIN);
+        let mut server = axum_server::from_tcp(listener)
+            .map_err(at_address)?
+            .handle(handle.clone())
+            .first_request_timeout(HEADERS_WITHIN);
         server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
         let server = tokio::spawn(server.serve(app.into_make_service()));
         let workers = Workers::start(&store, settings.workers.count(), clock());

@@ -104,7 +104,6 @@ impl Made {
 }
 
 #[test]
-#[ignore = "needs the service"]
 fn quickstart_works_twice_and_its_next_commands_work_when_pasted() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("my data");
@@ -134,7 +133,6 @@ fn quickstart_works_twice_and_its_next_commands_work_when_pasted() {
 }
 
 #[test]
-#[ignore = "needs the service"]
 fn an_operator_sees_what_was_made_also_while_the_service_runs() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = Made::new(dir.path());
@@ -159,7 +157,6 @@ fn an_operator_sees_what_was_made_also_while_the_service_runs() {
 }
 
 #[test]
-#[ignore = "needs the service"]
 fn a_client_imports_looks_and_is_told_what_is_wrong() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = Made::new(dir.path());
@@ -198,7 +195,6 @@ fn a_client_imports_looks_and_is_told_what_is_wrong() {
 
 /// Beyond a megabyte the client asks before it sends.
 #[test]
-#[ignore = "needs the service"]
 fn a_large_file_that_is_refused_is_refused_in_words() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = Made::new(dir.path());

@@ -90,6 +90,8 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
             StartError::Store(error) => error.into(),
+            StartError::Listen { .. } => Failure::yours(error.to_string())
+                .with_remedy("Give another address with --listen; port 0 takes any free one."),
         }
     }
 }

@@ -56,11 +56,13 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
     if !report.counts.add_up() {
         return Err(RunFault::Counts);
     }
+    crash_point("import.before_commit");
     if report.applied() {
-        tx.commit(&report)?
+        tx.commit(&report)?;
     } else {
-        tx.rollback()?
+        tx.rollback()?;
     }
+    crash_point("import.after_commit");
     Ok(report)
 }
 

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::crash_point::crash_point;
 use super::carry_out::{RunFault, carry_out};
+use super::crash_point::crash_point;
 use super::{Claim, Clock};
 use crate::import::Report;
 use crate::store::{Store, StoreError};

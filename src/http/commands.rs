@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::HttpState;
 use super::answer::Refused;
 use super::contacts::PathId;
 use super::signed::Signed;
-use super::HttpState;
 use crate::command::{Command, CommandId, CommandState};
 use crate::problem::{Code, Problem};
 use crate::tenant::AccountId;

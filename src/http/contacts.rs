@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::{HeaderValue, Uri};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -136,8 +136,11 @@ fn parameter<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a s
 /// The same request at another offset: path and query.
 fn link(path: &str, parameters: &[(String, String)], offset: u64) -> String {
     let offset = offset.to_string();
-    let mut pairs: Vec<(&str, &str)> =
-        parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| *name != "offset").collect();
+    let mut pairs: Vec<(&str, &str)> = parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| *name != "offset")
+        .collect();
     pairs.push(("offset", &offset));
     format!("{path}?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
 }

@@ -8,11 +8,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::HttpState;
 use super::answer::Refused;
 use super::commands::{Wait, status_response};
 use super::contacts::{PathId, program_of};
 use super::signed::Signed;
-use super::HttpState;
 use crate::command::crash_point::crash_point;
 use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
 use crate::problem::{Code, Problem};
@@ -55,7 +55,8 @@ pub(super) async fn accept(
         )
         .into()),
         Accepted::IdempotencyKeyReused => {
-            Err(Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was accepted before, with another body").into())
+            Err(Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was accepted before, with another body")
+                .into())
         }
         Accepted::QueueFull => {
             let problem = Problem::new(Code::Busy, "The queue of this program is full; nothing was queued");

@@ -168,8 +168,13 @@ impl<T> Envelope<T> {
         let last_offset = pages.saturating_sub(1) * count;
         let next_offset = Some(offset.saturating_add(count)).filter(|next| *next < total);
         let prev_offset = (offset > 0).then(|| offset.saturating_sub(count));
-        let places =
-            [("self", Some(offset)), ("first", Some(0)), ("prev", prev_offset), ("next", next_offset), ("last", Some(last_offset))];
+        let places = [
+            ("self", Some(offset)),
+            ("first", Some(0)),
+            ("prev", prev_offset),
+            ("next", next_offset),
+            ("last", Some(last_offset)),
+        ];
         let links = places.into_iter().filter_map(|(rel, at)| at.map(|at| Link { rel, uri: uri(at) })).collect();
         Envelope { items, links, total, offset, count, next_offset, prev_offset, last_offset, pages }
     }

@@ -62,7 +62,10 @@ fn refusals_come_in_the_contracts_order(home: Home) {
     let path = client.participants_path();
     let nowhere = "/v2/programs/0198c9a2-7e5b-7d50-8000-000000000001/participants";
     // Each request has everything wrong that comes later in the order, too.
-    let large = client.request("POST", nowhere, "x".repeat(30_000)).without("authorization").header("content-type", "text/plain");
+    let large = client
+        .request("POST", nowhere, "x".repeat(30_000))
+        .without("authorization")
+        .header("content-type", "text/plain");
     let problem = client.send(&large).problem(413, "too_large");
     assert_eq!(problem["limitBytes"], 20_000);
     let answer = client.send(&client.request("POST", nowhere, "x").without("authorization"));
@@ -75,7 +78,9 @@ fn refusals_come_in_the_contracts_order(home: Home) {
         client.send(&request).problem(415, "unsupported_media_type");
     }
     client.send(&client.request("POST", &path, "x").without("content-type")).problem(415, "unsupported_media_type");
-    client.send(&client.request("POST", &path, "x").header("content-encoding", "gzip")).problem(415, "unsupported_media_type");
+    client
+        .send(&client.request("POST", &path, "x").header("content-encoding", "gzip"))
+        .problem(415, "unsupported_media_type");
     client.send(&client.request("POST", &path, "x")).problem(400, "bad_json");
     let charset = client.request("POST", &path, "x").without("content-type");
     client.send(&charset.header("content-type", "Application/JSON; charset=utf-8")).problem(400, "bad_json");
@@ -128,7 +133,8 @@ fn the_same_signature_over_other_bytes_is_refused(home: Home) {
     assert!(text(&problem["remedy"]).contains("new timestamp"));
     assert_eq!(crate::harness::field(&client.contact("a"), "first_name"), "ann");
     // The same JSON with other white space has the same signature, and other bytes.
-    let spaced = body(&client.program, "add", "first_name", "row", "customer_id,phone,first_name\na,2395745030,ann\n").replace(":{", ": {");
+    let spaced = body(&client.program, "add", "first_name", "row", "customer_id,phone,first_name\na,2395745030,ann\n")
+        .replace(":{", ": {");
     let mut request = client.request_at(
         &timestamp,
         "POST",
@@ -155,7 +161,8 @@ fn an_idempotency_key_makes_two_requests_one(home: Home) {
     // The scope is the token and the path: another program's key is another key.
     let account = client.account.clone();
     let second = service.client_of(&account, &service.home.new_program(&account, "Second"));
-    let elsewhere = second.import_request("add", "ignore", "row", "phone\n2395745030\n").header("idempotency-key", "night-1");
+    let elsewhere =
+        second.import_request("add", "ignore", "row", "phone\n2395745030\n").header("idempotency-key", "night-1");
     assert_ne!(second.send(&elsewhere).location(), first.location());
     client.completed(&next.location());
     assert_eq!(other.contacts().len(), 1);
@@ -225,7 +232,9 @@ fn contacts_are_read_in_pages(home: Home) {
         keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(),
         ["count", "items", "lastOffset", "links", "nextOffset", "offset", "pages", "prevOffset", "total"]
     );
-    let figures = |page: &Value| ["total", "offset", "count", "nextOffset", "prevOffset", "lastOffset", "pages"].map(|key| page[key].clone());
+    let figures = |page: &Value| {
+        ["total", "offset", "count", "nextOffset", "prevOffset", "lastOffset", "pages"].map(|key| page[key].clone())
+    };
     assert_eq!(figures(&page), [json!(59), json!(0), json!(25), json!(25), Value::Null, json!(50), json!(3)]);
     let item = &page["items"][0];
     assert_eq!(item["customerId"], "c0000000");
@@ -240,9 +249,14 @@ fn contacts_are_read_in_pages(home: Home) {
     let next = page["links"].as_array().unwrap().iter().find(|link| link["rel"] == "next").unwrap();
     assert_eq!(client.get(&text(&next["uri"])).json()["items"][0]["customerId"], "c0000026");
     let changed = client.contact("c0000003");
-    let updated = changed["profile"].as_array().unwrap().iter().find(|entry| entry["name"] == "active").unwrap()["updated"].clone();
+    let updated =
+        changed["profile"].as_array().unwrap().iter().find(|entry| entry["name"] == "active").unwrap()["updated"]
+            .clone();
     let created = text(&client.contact("c0000004")["created"]);
-    let after = |moment: &str| client.get(&format!("{path}?active=all&updated-after={}", moment.replace('Z', "+00:00"))).json()["total"].clone();
+    let after = |moment: &str| {
+        client.get(&format!("{path}?active=all&updated-after={}", moment.replace('Z', "+00:00"))).json()["total"]
+            .clone()
+    };
     assert_eq!((after(&created), after(&text(&updated))), (json!(1), json!(0)));
     for bad in ["count=0", "count=x", "offset=-1", "active=yes", "type=some", "updated-after=yesterday"] {
         client.get(&format!("{path}?{bad}")).problem(400, "bad_parameter");

@@ -147,9 +147,16 @@ impl Service {
         child.wait().unwrap().code()
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself; a service that does not is ended, and the scene with it.
     pub(crate) fn wait_for_its_end(&mut self) {
-        self.child.take().unwrap().wait().unwrap();
+        let mut child = self.child.take().unwrap();
+        let id = child.id().to_string();
+        let (ended, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait()));
+        if wait.recv_timeout(Duration::from_secs(120)).is_err() {
+            let _ = Command::new("kill").args(["-KILL", &id]).status();
+            panic!("the service did not end by itself");
+        }
     }
 
     pub(crate) fn new_account(&self) -> Account {
@@ -265,9 +272,16 @@ impl Client {
         self.request_at(&now(), method, path, body)
     }
 
-    pub(crate) fn request_at(&self, timestamp: &str, method: &'static str, path: &str, body: impl Into<Vec<u8>>) -> Request {
+    pub(crate) fn request_at(
+        &self,
+        timestamp: &str,
+        method: &'static str,
+        path: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Request {
         let body = body.into();
-        let (path, query) = path.split_once('?').map_or((path, String::new()), |(path, query)| (path, format!("?{query}")));
+        let (path, query) =
+            path.split_once('?').map_or((path, String::new()), |(path, query)| (path, format!("?{query}")));
         let Account { token, secret, id: _ } = &self.account;
         let signature = roster::signature::sign(token, secret.as_bytes(), method, path, &body, timestamp);
         Request { method, path: path.to_owned(), query, headers: Vec::new(), body }
@@ -301,8 +315,9 @@ impl Client {
             agent.run(builder.body(()).unwrap())?
         };
         let headers = response.headers().iter();
-        let headers =
-            headers.map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())).collect();
+        let headers = headers
+            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()))
+            .collect();
         let mut body = String::new();
         response.body_mut().as_reader().read_to_string(&mut body)?;
         Ok(Answer { status: response.status().as_u16(), headers, body })
@@ -336,8 +351,11 @@ impl Client {
     pub(crate) fn contacts(&self) -> Vec<Value> {
         let mut all = Vec::new();
         loop {
-            let path =
-                format!("/v1/programs/{}/participants?type=full&active=all&count=1000&offset={}", self.program, all.len());
+            let path = format!(
+                "/v1/programs/{}/participants?type=full&active=all&count=1000&offset={}",
+                self.program,
+                all.len()
+            );
             let page = self.get(&path).json();
             let items = page["items"].as_array().unwrap();
             if items.is_empty() {
@@ -380,7 +398,8 @@ fn check_status(status: &Value) {
 /// `read added updated unchanged ignored failed`, and whether it was applied.
 pub(crate) fn counts(status: &Value) -> ([u64; 6], bool) {
     let rows = &status["message"]["rows"];
-    let counts = ["read", "added", "updated", "unchanged", "ignored", "failed"].map(|name| rows[name].as_u64().unwrap());
+    let counts =
+        ["read", "added", "updated", "unchanged", "ignored", "failed"].map(|name| rows[name].as_u64().unwrap());
     (counts, status["message"]["applied"] == true)
 }
 

@@ -36,7 +36,8 @@ fn the_contracts_own_example(home: Home) {
     }
     assert_eq!(client.contact("c2"), other);
 
-    let unknown = "signalvine_id,first_name,last_name,active\n33a58d8b-27cb-11e8-ad0a-0ab427fa565c,Charles,Parsons,true";
+    let unknown =
+        "signalvine_id,first_name,last_name,active\n33a58d8b-27cb-11e8-ad0a-0ab427fa565c,Charles,Parsons,true";
     let status = client.import("ignore", "first_name,last_name,active", "row", unknown);
     assert_eq!(counts(&status), ([1, 0, 0, 0, 1, 0], true));
     assert_eq!(client.contacts(), [after, other]);
@@ -47,7 +48,9 @@ fn a_thousand_errors_are_applied_and_one_more_is_not(home: Home) {
     let client = service.client();
     let file = |first: u64, bad: u64| {
         let rows = contacts_csv(first, 3);
-        rows + &"bad,no phone,,,yes,,,,1,\n".repeat(usize::try_from(bad).unwrap()).replace("bad,", &format!("bad{first},"))
+        rows + &"bad,no phone,,,yes,,,,1,\n"
+            .repeat(usize::try_from(bad).unwrap())
+            .replace("bad,", &format!("bad{first},"))
     };
     // The first of the equal rows has a bad phone, the others repeat its customer_id: an error each.
     let status = client.import("add", "ignore", "row", &file(0, 1_000));
@@ -55,7 +58,10 @@ fn a_thousand_errors_are_applied_and_one_more_is_not(home: Home) {
     assert_eq!(client.contacts().len(), 3);
     let status = client.import("add", "ignore", "row", &file(3, 1_001));
     assert_eq!(counts(&status), ([1_004, 3, 0, 0, 0, 1_001], false));
-    assert_eq!((&status["message"]["notApplied"], &status["message"]["errorCount"]), (&"too_many_errors".into(), &1_001.into()));
+    assert_eq!(
+        (&status["message"]["notApplied"], &status["message"]["errorCount"]),
+        (&"too_many_errors".into(), &1_001.into())
+    );
     assert_eq!(client.contacts().len(), 3);
 }
 
@@ -127,8 +133,19 @@ fn a_contact_reads_back_whole(home: Home) {
                 \" Zoë \",\" c 1 \",+44 20 7946 0018,b; a;b,US/Mountain,T,+028.0,\"two\nlines, \"\"quoted\"\"\"\n";
     client.import("add", "ignore", "row", file);
     let contact = client.contact("c 1");
-    let shown = ["customer_id", "phone", "first_name", "last_name", "active", "group_list", "timezone", "honors", "credits", "note"]
-        .map(|name| format!("{name}={}", field(&contact, name)));
+    let shown = [
+        "customer_id",
+        "phone",
+        "first_name",
+        "last_name",
+        "active",
+        "group_list",
+        "timezone",
+        "honors",
+        "credits",
+        "note",
+    ]
+    .map(|name| format!("{name}={}", field(&contact, name)));
     expect![[r#"
         customer_id=c 1
         phone=+442079460018
@@ -144,14 +161,25 @@ fn a_contact_reads_back_whole(home: Home) {
     .assert_eq(&shown.join("\n"));
     let mut keys: Vec<&str> = contact.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort();
-    assert_eq!(keys.join(" "), "accountId active created customerId groups id phone profile programActive programId programName programPhone receivedCount scheduledCount sentCount");
+    assert_eq!(
+        keys.join(" "),
+        "accountId active created customerId groups id phone profile programActive programId programName programPhone receivedCount scheduledCount sentCount"
+    );
     assert_eq!(contact["groups"], serde_json::json!(["b", "a"]));
     assert_eq!(contact["programPhone"], "+12125550100");
-    assert_eq!((field(&contact, "created_at"), field(&contact, "program_phone")), (text(&contact["created"]), "+12125550100".into()));
+    assert_eq!(
+        (field(&contact, "created_at"), field(&contact, "program_phone")),
+        (text(&contact["created"]), "+12125550100".into())
+    );
     assert_eq!((field(&contact, "phone_valid"), field(&contact, "related_id")), ("true".into(), String::new()));
 
     let schema = client.get(&format!("/v1/programs/{}?type=schema", client.program)).json();
-    let schema: Vec<String> = schema["fields"].as_array().unwrap().iter().map(|field| format!("{}: {}", text(&field["name"]), text(&field["type"]))).collect();
+    let schema: Vec<String> = schema["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| format!("{}: {}", text(&field["name"]), text(&field["type"])))
+        .collect();
     expect![[r#"
         signalvine_id: UUID
         customer_id: String
@@ -170,7 +198,8 @@ fn a_contact_reads_back_whole(home: Home) {
         note: String"#]]
     .assert_eq(&schema.join("\n"));
     let profile = contact["profile"].as_array().unwrap();
-    let names: Vec<String> = profile.iter().map(|entry| format!("{}: {}", text(&entry["name"]), text(&entry["type"]))).collect();
+    let names: Vec<String> =
+        profile.iter().map(|entry| format!("{}: {}", text(&entry["name"]), text(&entry["type"]))).collect();
     assert_eq!(names, schema);
 }
 
@@ -208,7 +237,8 @@ fn groups_are_replaced_and_times_follow_the_field(home: Home) {
 fn a_bad_file_is_told_all_at_once(home: Home) {
     let service = home.serve();
     let client = service.client();
-    let status = client.import("add", "credits,nope", "row", "first_name,,first_name,shoe_size\n1,2,3,4\n\"never closed\n");
+    let status =
+        client.import("add", "credits,nope", "row", "first_name,,first_name,shoe_size\n1,2,3,4\n\"never closed\n");
     expect![[r#"
         file - empty_header
         file first_name duplicate_header
@@ -223,7 +253,10 @@ fn a_bad_file_is_told_all_at_once(home: Home) {
     assert_eq!(status["message"]["errors"][2]["message"], "Unrecognized variable: shoe_size");
     assert!(status["message"]["errors"][6]["message"].as_str().unwrap().contains("row 3"));
     assert_eq!(errors(&client.import("add", "ignore", "tx", "")), ["file - no_header"]);
-    assert_eq!(errors(&client.import("add", "ignore", "tx", "phone\n2395745030\n\"4054685465\n")), ["file - bad_quotes"]);
+    assert_eq!(
+        errors(&client.import("add", "ignore", "tx", "phone\n2395745030\n\"4054685465\n")),
+        ["file - bad_quotes"]
+    );
     assert!(client.contacts().is_empty());
 }
 

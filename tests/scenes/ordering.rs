@@ -2,7 +2,11 @@
 
 use crate::harness::{Home, contacts_csv, counts, field};
 
-scenes!(two_hundred_imports_take_effect_in_order, a_small_import_does_not_wait_for_a_big_one, a_stopping_service_finishes_what_runs);
+scenes!(
+    two_hundred_imports_take_effect_in_order,
+    a_small_import_does_not_wait_for_a_big_one,
+    a_stopping_service_finishes_what_runs
+);
 
 fn two_hundred_imports_take_effect_in_order(home: Home) {
     let service = home.serve();
@@ -10,7 +14,8 @@ fn two_hundred_imports_take_effect_in_order(home: Home) {
     let mut locations = Vec::new();
     for number in 0..200 {
         // Each adds one contact, renames the one before, and sets the counter of the first: any other order shows.
-        let mut csv = format!("customer_id,phone,first_name,credits\nn{number},{},new,0\n", crate::harness::nth_phone(number));
+        let mut csv =
+            format!("customer_id,phone,first_name,credits\nn{number},{},new,0\n", crate::harness::nth_phone(number));
         if number > 0 {
             csv.push_str(&format!("n{},{},by {number},0\n", number - 1, crate::harness::nth_phone(number - 1)));
         }
@@ -29,7 +34,10 @@ fn two_hundred_imports_take_effect_in_order(home: Home) {
     assert_eq!(field(&contacts[0], "credits"), "199");
     for (contact, number) in contacts.iter().zip(0..).skip(1) {
         let expected = if number == 199 { "new".to_owned() } else { format!("by {}", number + 1) };
-        assert_eq!((contact["customerId"].as_str(), field(contact, "first_name")), (Some(&*format!("n{number}")), expected));
+        assert_eq!(
+            (contact["customerId"].as_str(), field(contact, "first_name")),
+            (Some(&*format!("n{number}")), expected)
+        );
     }
 }
 
@@ -53,7 +61,9 @@ fn a_stopping_service_finishes_what_runs(home: Home) {
     let mut service = home.serve();
     let mut client = service.client();
     let locations: Vec<String> = (0..5)
-        .map(|number| client.send(&client.import_request("add", "ignore", "row", &contacts_csv(number * 2_000, 2_000))).location())
+        .map(|number| {
+            client.send(&client.import_request("add", "ignore", "row", &contacts_csv(number * 2_000, 2_000))).location()
+        })
         .collect();
     assert_eq!(service.terminate(), Some(0));
     service.start();

@@ -14,9 +14,13 @@ fn every_refusal_has_its_code(home: Home) {
     client.send(&get().without("authorization")).problem(401, "signature_missing");
     client.send(&get().without("signalvine-date")).problem(401, "signature_missing");
     for header in ["Basic abc", "SignalVine", "SignalVine tokenonly", "SignalVine t:not-base64!", "SignalVine t:YWJj"] {
-        client.send(&get().without("authorization").header("authorization", header)).problem(401, "signature_malformed");
+        client
+            .send(&get().without("authorization").header("authorization", header))
+            .problem(401, "signature_malformed");
     }
-    client.send(&get().without("signalvine-date").header("signalvine-date", "yesterday")).problem(401, "signature_malformed");
+    client
+        .send(&get().without("signalvine-date").header("signalvine-date", "yesterday"))
+        .problem(401, "signature_malformed");
     let mut stranger = client.clone();
     stranger.account.token = "0".repeat(32);
     stranger.get("/bogus").problem(401, "unknown_token");
@@ -71,12 +75,21 @@ fn the_lines_of_a_mismatch_are_told(home: Home) {
     request.body = b"{\"A\": \"\xc3\x84!\"}".to_vec();
     let problem = client.send(&request).problem(401, "signature_mismatch");
     let token = client.account.token.clone();
-    let expected = [("token", token.as_str()), ("method", "post"), ("path", "/v2/bogus"), ("body", "{\"a\": \"ä!\"}"), ("timestamp", &timestamp.to_lowercase())];
+    let expected = [
+        ("token", token.as_str()),
+        ("method", "post"),
+        ("path", "/v2/bogus"),
+        ("body", "{\"a\": \"ä!\"}"),
+        ("timestamp", &timestamp.to_lowercase()),
+    ];
     let lines = problem["lines"].as_array().unwrap();
     assert_eq!(lines.len(), 5);
     for (line, (name, value)) in lines.iter().zip(expected) {
         let digest: String = Sha256::digest(value).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!((text(&line["name"]).as_str(), text(&line["sha256"]), line["bytes"].as_u64()), (name, digest, Some(value.len() as u64)));
+        assert_eq!(
+            (text(&line["name"]).as_str(), text(&line["sha256"]), line["bytes"].as_u64()),
+            (name, digest, Some(value.len() as u64))
+        );
     }
     let secret = client.account.secret.clone();
     assert!(!problem.to_string().contains(&secret));

@@ -29,11 +29,18 @@ fn raw(client: &Client, bytes: &[u8], close: bool) -> String {
 fn requests_that_are_none(home: Home) {
     let service = home.serve();
     let client = service.client();
-    assert!(raw(&client, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", true).starts_with("HTTP/1.1 400"));
+    assert!(
+        raw(&client, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", true).starts_with("HTTP/1.1 400")
+    );
     assert!(raw(&client, b"NONSENSE\r\n\r\n", true).starts_with("HTTP/1.1 400"));
-    let bare = raw(&client, b"POST /v2/programs/x/participants HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false);
+    let bare = raw(
+        &client,
+        b"POST /v2/programs/x/participants HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        false,
+    );
     assert!(bare.starts_with("HTTP/1.1 401") && bare.contains("signature_missing"), "{bare}");
-    let garbage = client.request("POST", &client.participants_path(), (0u8..=255).cycle().take(5_000).collect::<Vec<u8>>());
+    let garbage =
+        client.request("POST", &client.participants_path(), (0u8..=255).cycle().take(5_000).collect::<Vec<u8>>());
     client.send(&garbage).problem(400, "bad_json");
     let deep = client.request("POST", &client.participants_path(), "[".repeat(100_000));
     client.send(&deep).problem(400, "bad_json");
@@ -44,7 +51,9 @@ fn requests_that_are_none(home: Home) {
 fn a_body_too_large_is_answered_whole(home: Home) {
     let service = home.with("ROSTER_BODY_BYTES_MAX", "1000000").serve();
     let client = service.client();
-    let head = |length: &str| format!("POST {} HTTP/1.1\r\nHost: x\r\n{length}\r\nConnection: close\r\n", client.participants_path());
+    let head = |length: &str| {
+        format!("POST {} HTTP/1.1\r\nHost: x\r\n{length}\r\nConnection: close\r\n", client.participants_path())
+    };
     let body = "x".repeat(5_000_000);
     let answer = raw(&client, format!("{}\r\n{body}", head("Content-Length: 5000000")).as_bytes(), false);
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("too_large"), "{answer}");
@@ -73,7 +82,8 @@ fn files_that_are_none(home: Home) {
     assert!(!counts(&status).1 && status["message"]["notApplied"] == "file_error");
     // 10,000 columns, nearly all unknown: each is told, as far as a report goes.
     let header: Vec<String> = (0..10_000).map(|column| format!("column_{column}")).collect();
-    let status = client.import("add", "ignore", "row", &format!("phone,{}\n1{}\n", header.join(","), ",".repeat(10_000)));
+    let status =
+        client.import("add", "ignore", "row", &format!("phone,{}\n1{}\n", header.join(","), ",".repeat(10_000)));
     assert_eq!(status["message"]["errorCount"], 10_000);
     assert_eq!(errors(&status)[0], "file column_0 unrecognized_variable");
     let ignored: Vec<String> = (0..10_000).map(|column| format!("_column_{column}")).collect();
@@ -81,13 +91,22 @@ fn files_that_are_none(home: Home) {
     assert_eq!(counts(&client.import("add", "ignore", "row", &file)), ([1, 1, 0, 0, 0, 0], true));
     // One cell of 5 MB: kept where it may be text, told in part where it may not.
     let cell = "é".repeat(2_500_000);
-    let status = client.import("add", "ignore", "row", &format!("customer_id,phone,note\nbig,4054685465,{cell}\nbad,{cell},\n"));
+    let status =
+        client.import("add", "ignore", "row", &format!("customer_id,phone,note\nbig,4054685465,{cell}\nbad,{cell},\n"));
     assert_eq!(counts(&status), ([2, 1, 0, 0, 0, 1], true));
     assert_eq!(crate::harness::field(&client.contact("big"), "note").len(), 5_000_000);
     assert!(status.to_string().len() < 20_000);
     // A byte order mark, all line ends, and a NUL.
-    let status = client.import("add", "ignore", "row", "\u{feff}customer_id,phone,note\r\na,7165419523,x\rb,2125550123,\0\nc,2125550124,\"\r\n\"");
-    assert_eq!((counts(&status), errors(&status)), (([3, 2, 0, 0, 0, 1], true), vec!["3 note invalid_value".to_owned()]));
+    let status = client.import(
+        "add",
+        "ignore",
+        "row",
+        "\u{feff}customer_id,phone,note\r\na,7165419523,x\rb,2125550123,\0\nc,2125550124,\"\r\n\"",
+    );
+    assert_eq!(
+        (counts(&status), errors(&status)),
+        (([3, 2, 0, 0, 0, 1], true), vec!["3 note invalid_value".to_owned()])
+    );
     goes_on(&client);
 }
 
@@ -96,7 +115,8 @@ fn bodies_that_end_early(home: Home) {
     let client = service.client();
     let request = client.import_request("add", "ignore", "row", "phone\n4054685465\n");
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{headers}\r\n", request.path, request.body.len());
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{headers}\r\n", request.path, request.body.len());
     let half = &request.body[..request.body.len() / 2];
     let _ = raw(&client, &[head.as_bytes(), half].concat(), true);
     // A whole request whose JSON is cut off, signed as it is.
