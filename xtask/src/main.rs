@@ -3,20 +3,56 @@
 //! Not here: anything that needs the service or its dependencies. Such a tool is a test or an example of the service, and only
 //! started from here, so that this package builds in a moment.
 
+mod bench_file;
+mod needs;
 mod phone_table;
+mod steps;
 
-use std::{env, process::ExitCode};
+use std::process::{Command, ExitCode};
+use std::{env, path::PathBuf};
+
+const USAGE: &str = "usage: cargo xtask <tool>
+
+  test          everything: installs what is missing on Debian, then format, lints, tests, documentation
+  check         the quick part: format, lints, the doors between the rooms
+  bench-file PATH ROWS [CHANGED_EVERY]
+                writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
+  phone-table   makes the table of North American phones anew, after an update of rlibphonenumber";
 
 fn main() -> ExitCode {
-    let tool = env::args().nth(1);
-    match tool.as_deref() {
-        Some("phone-table") => phone_table::run(),
-        _ => usage(),
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => steps::test(),
+        ["check"] => steps::check(),
+        ["bench-file", arguments @ ..] => bench_file::run(arguments),
+        ["phone-table"] => phone_table::run(),
+        _ => {
+            complain(USAGE);
+            ExitCode::from(2)
+        }
     }
 }
 
+/// The cargo that started this tool.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// The checkout that the tool was started in. Asked when it runs: a target directory may serve several checkouts.
+fn root() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(package).join("..")
+}
+
+#[expect(clippy::print_stdout, reason = "a tool at a terminal")]
+fn say(what: impl std::fmt::Display) {
+    println!("{what}");
+}
+
 #[expect(clippy::print_stderr, reason = "a tool at a terminal")]
-fn usage() -> ExitCode {
-    eprintln!("usage: cargo xtask phone-table");
-    ExitCode::from(2)
+fn complain(what: impl std::fmt::Display) {
+    eprintln!("{what}");
 }

@@ -2,12 +2,14 @@
 //!
 //! To be run after each update of `rlibphonenumber`. The work is done by an ignored test of the service.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+
+use crate::cargo;
 
 const TEST: &str = "contact::phone::rebuild::whole_table";
 
 pub(crate) fn run() -> ExitCode {
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args(["test", "--release", "--package", "roster", "--lib", "--", "--ignored", "--exact", TEST])
         .env("UPDATE_PHONE_TABLE", "1")
         .status();

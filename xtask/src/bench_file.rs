@@ -1,0 +1,223 @@
+//! `cargo xtask bench-file PATH ROWS [CHANGED_EVERY]`: a CSV file of contacts for measuring, the same on every machine.
+//!
+//! It is like the files that offices send: phones in many spellings, names with accents, commas and quotes in cells. Every
+//! row is good. With `CHANGED_EVERY` one row in so many has another note and other credits: the file of the next night.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::{complain, say};
+
+/// Twelve columns: six system fields and six of the program's own.
+const HEADER: &str =
+    "customer_id,phone,first_name,last_name,active,group_list,major,gpa,credits,honors,enrolled_on,notes";
+
+/// The program's own fields, as `roster program create --field` takes them.
+const FIELDS: [&str; 6] =
+    ["major:String", "gpa:Float", "credits:Numeric", "honors:Maybe (Boolean)", "enrolled_on:Date", "notes:String"];
+
+/// More would need more area codes than are listed below.
+const ROWS_MAX: u64 = (AREA_CODES.len() * EXCHANGES * LINES) as u64;
+
+const FIRST_NAMES: [&str; 16] = [
+    "Maria",
+    "José",
+    "Aaliyah",
+    "Zoë",
+    "Nguyễn",
+    "Oluwaseun",
+    "Siobhán",
+    "John",
+    "Emily",
+    "Łukasz",
+    "Mei-Ling",
+    "Dwayne",
+    "D'Angelo",
+    "Ana Sofía",
+    "Björn",
+    "Grace",
+];
+const LAST_NAMES: [&str; 16] = [
+    "García",
+    "Smith",
+    "O'Neil",
+    "Nuñez-Ångström",
+    "Johnson",
+    "Müller",
+    "Okafor",
+    "Washington",
+    "Lee",
+    "Trần",
+    "\"Smith, Jr.\"",
+    "Begay",
+    "Kowalski",
+    "de la Cruz",
+    "Yazzie",
+    "Brown",
+];
+const GROUPS: [&str; 5] = ["", "freshmen", "freshmen;honors", "transfer", "athletes;transfer;commuters"];
+const MAJORS: [&str; 8] = [
+    "Biology",
+    "\"Business, General\"",
+    "Undeclared",
+    "Computer Science",
+    "Nursing",
+    "\"Arts, \"\"Studio\"\"\"",
+    "History",
+    "Español",
+];
+const NOTES: [&str; 6] = [
+    "",
+    "\"prefers texts, not calls\"",
+    "called twice",
+    "\"said \"\"maybe in spring\"\"\"",
+    "naïve about deadlines – follow up",
+    "waiting for transcript",
+];
+const AREA_CODES: [u64; 16] = [212, 303, 312, 404, 405, 512, 602, 617, 702, 713, 801, 804, 916, 917, 919, 972];
+/// From 200 to 999 without those that end in 11 or are 555.
+const EXCHANGES: usize = 800 - 8 - 1;
+const LINES: usize = 10_000;
+
+pub(crate) fn run(arguments: &[&str]) -> ExitCode {
+    let (path, rows, changed_every) = match arguments {
+        [path, rows] => (path, rows.parse(), Ok(0)),
+        [path, rows, changed_every] => (path, rows.parse(), changed_every.parse()),
+        _ => return usage(),
+    };
+    let (Ok(rows), Ok(changed_every)) = (rows, changed_every) else { return usage() };
+    if rows > ROWS_MAX {
+        complain(format_args!("at most {ROWS_MAX} rows: there are no more phones"));
+        return ExitCode::from(2);
+    }
+    let written = File::create(Path::new(path)).and_then(|file| write(BufWriter::new(file), rows, changed_every));
+    match written {
+        Ok(bytes) => {
+            say(format_args!("{path}: {rows} rows, {bytes} bytes; the program needs the fields"));
+            FIELDS.iter().for_each(|field| say(format_args!("  --field '{field}'")));
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            complain(format_args!("{path}: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    complain("usage: cargo xtask bench-file PATH ROWS [CHANGED_EVERY]");
+    ExitCode::from(2)
+}
+
+/// Writes the file, and gives its size in bytes.
+fn write(mut file: impl Write, rows: u64, changed_every: u64) -> io::Result<u64> {
+    let mut bytes = 0;
+    let mut line = format!("{HEADER}\n");
+    for number in 0..=rows {
+        file.write_all(line.as_bytes())?;
+        bytes += line.len() as u64;
+        line = row(number, changed_every > 0 && number % changed_every == 0);
+    }
+    file.flush()?;
+    Ok(bytes)
+}
+
+fn row(number: u64, changed: bool) -> String {
+    let mut dice = Dice(number);
+    let phone = spelled(phone(number), dice.below(6));
+    let first_name = dice.one(&FIRST_NAMES);
+    let last_name = dice.one(&LAST_NAMES);
+    let active = dice.one(&["true", "true", "True", "yes", "false", "1"]);
+    let groups = dice.one(&GROUPS);
+    let major = dice.one(&MAJORS);
+    let gpa = format!("{}.{:02}", dice.below(4), dice.below(100));
+    let credits = dice.below(140) + u64::from(changed);
+    let credits = if dice.below(4) == 0 { format!("{credits}.0") } else { credits.to_string() };
+    let honors = dice.one(&["", "yes", "no", "TRUE", "f"]);
+    let (month, day) = (dice.below(12) + 1, dice.below(28) + 1);
+    let enrolled_on = match dice.below(3) {
+        0 => format!("{month}/{day}/2026"),
+        _ => format!("2026-{month:02}-{day:02}"),
+    };
+    let notes = if changed { "changed last night" } else { dice.one(&NOTES) };
+    format!(
+        "C{number:09},{phone},{first_name},{last_name},{active},{groups},{major},{gpa},{credits},{honors},{enrolled_on},{notes}\n"
+    )
+}
+
+/// A valid North American number, another one for each row, scattered as in life.
+fn phone(number: u64) -> u64 {
+    // A step that has no factor in common with the number of phones meets each once.
+    const STEP: u64 = 39_916_801;
+    let at = number * STEP % ROWS_MAX;
+    let (area, rest) = (at / (EXCHANGES * LINES) as u64, at % (EXCHANGES * LINES) as u64);
+    let mut exchanges = (200..1_000).filter(|exchange| exchange % 100 != 11 && *exchange != 555);
+    let exchange = exchanges.nth((rest / LINES as u64) as usize).unwrap_or(200);
+    (AREA_CODES[area as usize] * 1_000 + exchange) * LINES as u64 + rest % LINES as u64
+}
+
+fn spelled(phone: u64, spelling: u64) -> String {
+    let (area, exchange, line) = (phone / 10_000_000, phone / 10_000 % 1_000, phone % 10_000);
+    match spelling {
+        0 => format!("({area}) {exchange}-{line:04}"),
+        1 => format!("{area}-{exchange}-{line:04}"),
+        2 => format!("+1 {area} {exchange} {line:04}"),
+        3 => format!("+1{phone}"),
+        4 => format!("{area}.{exchange}.{line:04}"),
+        _ => phone.to_string(),
+    }
+}
+
+/// Numbers that look random and are the same for the same row (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % end
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn file(rows: u64, changed_every: u64) -> String {
+        let mut bytes = Vec::new();
+        let size = write(&mut bytes, rows, changed_every).expect("written");
+        assert_eq!(size, bytes.len() as u64);
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_file_is_the_same_every_time() {
+        assert_eq!(file(1_000, 0), file(1_000, 0));
+        assert_eq!(file(2, 0).lines().count(), 3);
+        assert!(file(1_000, 0).starts_with(&file(10, 0)), "a longer file begins as a shorter one");
+    }
+
+    #[test]
+    fn one_row_in_so_many_is_another() {
+        let (before, after) = (file(1_000, 0), file(1_000, 100));
+        let changed = before.lines().zip(after.lines()).filter(|(before, after)| before != after).count();
+        assert_eq!(changed, 10);
+    }
+
+    #[test]
+    fn no_phone_is_there_twice() {
+        let phones: HashSet<u64> = (0..200_000).map(phone).collect();
+        assert_eq!(phones.len(), 200_000);
+        assert!(phones.iter().all(|phone| (2_000_000_000..10_000_000_000).contains(phone)));
+    }
+}

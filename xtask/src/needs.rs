@@ -1,0 +1,62 @@
+//! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
+//!
+//! One scene drives the published Python client, in a virtual environment of its own below the target directory.
+
+use std::process::{Command, Stdio};
+
+use crate::{cargo, say};
+
+/// Debian's packages for a `python3 -m venv` that works.
+const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
+/// What `cargo fmt` and `cargo clippy` are, to rustup.
+const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
+
+/// Sees to everything; the sentence says what is missing.
+pub(crate) fn provide() -> Result<(), String> {
+    components()?;
+    python()
+}
+
+fn components() -> Result<(), String> {
+    let there = || ["fmt", "clippy"].iter().all(|tool| works(cargo().args([tool, "--version"])));
+    if there() {
+        return Ok(());
+    }
+    say("xtask: installing rustfmt and clippy with rustup");
+    run(Command::new("rustup").args(["component", "add"]).args(COMPONENTS));
+    if there() { Ok(()) } else { Err("'cargo fmt' and 'cargo clippy' are needed; install them".to_owned()) }
+}
+
+fn python() -> Result<(), String> {
+    if can_make_environments() {
+        return Ok(());
+    }
+    say(format_args!("xtask: 'python3 -m venv' does not work; installing {} with apt-get", PYTHON_PACKAGES.join(", ")));
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+    };
+    apt(&["update", "--quiet"]);
+    apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], PYTHON_PACKAGES.as_slice()].concat());
+    if can_make_environments() {
+        Ok(())
+    } else {
+        Err("a Python 3 with 'venv' and 'pip' is needed (Debian: apt-get install python3-venv, as root)".to_owned())
+    }
+}
+
+/// Debian's Python has `venv` without `ensurepip`, and then makes environments without pip.
+fn can_make_environments() -> bool {
+    works(Command::new("python3").args(["-c", "import venv, ensurepip"]))
+}
+
+fn works(command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Runs it in view. Whether it helped is looked at afterwards.
+fn run(command: &mut Command) {
+    if let Err(fault) = command.stdin(Stdio::null()).status() {
+        say(format_args!("xtask: {} could not be started: {fault}", command.get_program().to_string_lossy()));
+    }
+}
