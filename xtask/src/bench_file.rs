@@ -70,11 +70,11 @@ const MAJORS: [&str; 8] = [
 ];
 const NOTES: [&str; 6] = [
     "",
-    "\"prefers texts, not calls\"",
-    "called twice",
+    "\"prefers texts, not calls; works until five\"",
+    "called twice in August and left a message both times",
     "\"said \"\"maybe in spring\"\"\"",
-    "naïve about deadlines – follow up",
-    "waiting for transcript",
+    "naïve about deadlines – follow up before the first of March",
+    "waiting for the final transcript of the last school",
 ];
 const AREA_CODES: [u64; 16] = [212, 303, 312, 404, 405, 512, 602, 617, 702, 713, 801, 804, 916, 917, 919, 972];
 /// From 200 to 999 without those that end in 11 or are 555.
@@ -212,6 +212,21 @@ mod tests {
         let (before, after) = (file(1_000, 0), file(1_000, 100));
         let changed = before.lines().zip(after.lines()).filter(|(before, after)| before != after).count();
         assert_eq!(changed, 10);
+    }
+
+    #[test]
+    fn every_row_has_the_header_s_cells() {
+        let cells = |line: &str| {
+            let mut quoted = false;
+            1 + line
+                .chars()
+                .filter(|sign| {
+                    quoted ^= *sign == '"';
+                    *sign == ',' && !quoted
+                })
+                .count()
+        };
+        assert!(file(2_000, 7).lines().all(|line| cells(line) == 12));
     }
 
     #[test]
