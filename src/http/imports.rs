@@ -46,6 +46,9 @@ pub(super) async fn accept(
     let (signed, request) = read_body(signed, program.id).await?;
     let accepted = state.store.accept(new_command(&state, &signed, program.id, key, request)).await?;
     test_point("accept.after_commit");
+    if let Accepted::New(command) = accepted {
+        tracing::info!(request = signed.request_id, %command, program = %program.id, "import accepted");
+    }
     match accepted {
         Accepted::New(command) => answer(&state, &signed, command, false).await,
         Accepted::Replayed(command) => answer(&state, &signed, command, true).await,

@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::Refused;
+use super::answer::{Refused, RequestId};
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
@@ -30,6 +30,8 @@ pub(super) struct Signed {
     pub(super) signed_at: Timestamp,
     /// When the request arrived, in milliseconds since 1970-01-01 UTC.
     pub(super) now_ms: i64,
+    /// What the answer carries as `X-Request-Id`.
+    pub(super) request_id: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// SHA-256 over method, path and the body's digest.
@@ -45,7 +47,8 @@ impl FromRequest<Arc<HttpState>> for Signed {
 
     /// In the contract's order: size, headers, token, clock, signature. What fails before the body is read has it read away.
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
         let now_ms = (state.clock)();
         let (claim, token) = match before_the_body(state, &parts.headers, now_ms).await {
             Ok(claimed) => claimed,
@@ -68,6 +71,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
+            request_id,
             headers: parts.headers,
             body: check.body,
             request_digest: digests.request,
