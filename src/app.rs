@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -86,6 +87,7 @@ impl Service {
         let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
+            .acceptor(NoDelayAcceptor::new())
             .handle(handle.clone())
             .first_request_timeout(HEADERS_WITHIN);
         server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Claim;
-use super::crash_point::crash_point;
+use super::test_point::test_point;
 use crate::import::{
     FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowError, RowReader, RowsFault, bad_encoding, file_errors,
 };
@@ -46,7 +46,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
         Begin::AlreadyApplied(report) => return Ok(report),
         Begin::Open(tx) => tx,
     };
-    crash_point("import.begun");
+    test_point("import.begun");
     let reader = RowReader::new(store.payload(claim)?, COMMA);
     let progress = |rows| store.progress(claim, rows);
     let report = match judge(reader, tx.as_mut(), claim, now_ms, &progress)? {
@@ -56,13 +56,13 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
     if !report.counts.add_up() {
         return Err(RunFault::Counts);
     }
-    crash_point("import.before_commit");
+    test_point("import.before_commit");
     if report.applied() {
         tx.commit(&report)?;
     } else {
         tx.rollback()?;
     }
-    crash_point("import.after_commit");
+    test_point("import.after_commit");
     Ok(report)
 }
 
@@ -102,6 +102,7 @@ fn judge(
             return Ok(None);
         }
         progress(planner.rows_read());
+        test_point("import.first_of_many_batches_applied");
         let (sender, batches) = sync_channel(BATCHES_AHEAD_MAX);
         let reading = &file;
         scope.spawn(move || read_ahead(reader, reading, &sender));
@@ -166,7 +167,7 @@ fn step(
     if !changes.is_empty() {
         tx.apply(&changes)?;
     }
-    crash_point("import.batch_applied");
+    test_point("import.batch_applied");
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 mod carry_out;
 mod completions;
-pub(crate) mod crash_point;
+pub(crate) mod test_point;
 mod worker;
 
 use std::fmt;
@@ -60,7 +60,7 @@ pub struct NewCommand {
     pub payload: Payload,
     /// The signature, decoded.
     pub signature: [u8; 32],
-    /// SHA-256 over method, path and body bytes: what tells two requests with one signature apart.
+    /// SHA-256 over method, path and body: what tells two requests with one signature apart.
     pub request_digest: Digest,
     /// Until when the signature is remembered, in milliseconds since 1970-01-01 UTC; longer than it is fresh.
     pub remember_until_ms: i64,

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::carry_out::{RunFault, carry_out};
-use super::crash_point::crash_point;
+use super::test_point::test_point;
 use super::{Claim, Clock};
 use crate::import::Report;
 use crate::store::{Store, StoreError};
@@ -133,7 +133,7 @@ impl Worker {
         loop {
             match self.store.finish(claim, report, trace, (self.clock)()).await {
                 Ok(()) => {
-                    crash_point("import.complete");
+                    test_point("import.complete");
                     return log_report(claim, report, trace);
                 }
                 Err(StoreError::LostClaim) => {

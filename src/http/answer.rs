@@ -53,10 +53,15 @@ impl IntoResponse for Refused {
     }
 }
 
+/// The id of a request, for lines of the log about what came of it.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
 /// Gives the request an id, and its answer the id, the problem document if it was refused, and a line in the log.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = Uuid::new_v4().simple().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {

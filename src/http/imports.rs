@@ -13,7 +13,7 @@ use super::answer::Refused;
 use super::commands::{Wait, status_response};
 use super::contacts::{PathId, program_of};
 use super::signed::Signed;
-use crate::command::crash_point::crash_point;
+use crate::command::test_point::test_point;
 use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
@@ -45,7 +45,10 @@ pub(super) async fn accept(
     let key = idempotency_key(&signed)?;
     let (signed, request) = read_body(signed, program.id).await?;
     let accepted = state.store.accept(new_command(&state, &signed, program.id, key, request)).await?;
-    crash_point("accept.after_commit");
+    test_point("accept.after_commit");
+    if let Accepted::New(command) = accepted {
+        tracing::info!(request = signed.request_id, %command, program = %program.id, "import accepted");
+    }
     match accepted {
         Accepted::New(command) => answer(&state, &signed, command, false).await,
         Accepted::Replayed(command) => answer(&state, &signed, command, true).await,

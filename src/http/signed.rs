@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::Refused;
+use super::answer::{Refused, RequestId};
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
@@ -30,9 +30,11 @@ pub(super) struct Signed {
     pub(super) signed_at: Timestamp,
     /// When the request arrived, in milliseconds since 1970-01-01 UTC.
     pub(super) now_ms: i64,
+    /// What the answer carries as `X-Request-Id`.
+    pub(super) request_id: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// SHA-256 over method, path and body.
+    /// SHA-256 over method, path and the body's digest.
     pub(super) request_digest: Digest,
     /// SHA-256 over the body.
     pub(super) body_digest: Digest,
@@ -45,7 +47,8 @@ impl FromRequest<Arc<HttpState>> for Signed {
 
     /// In the contract's order: size, headers, token, clock, signature. What fails before the body is read has it read away.
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
         let now_ms = (state.clock)();
         let (claim, token) = match before_the_body(state, &parts.headers, now_ms).await {
             Ok(claimed) => claimed,
@@ -68,6 +71,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
+            request_id,
             headers: parts.headers,
             body: check.body,
             request_digest: digests.request,
@@ -137,15 +141,12 @@ impl Check {
     fn verify(self) -> Result<(Check, Digests), Mismatch> {
         let form = verify(&self.claim, self.token.secret.expose().as_bytes(), &self.method, &self.path, &self.body)?;
         tracing::trace!(form = form.as_str(), "signature verified");
-        let request = Sha256::new()
-            .chain_update(&self.method)
-            .chain_update(b"\n")
-            .chain_update(&self.path)
-            .chain_update(b"\n")
-            .chain_update(&self.body)
-            .finalize()
-            .into();
-        let body = Sha256::digest(&self.body).into();
+        let body: Digest = Sha256::digest(&self.body).into();
+        // Of the body its digest: gigabytes are not to be hashed twice.
+        let request = [self.method.as_bytes(), b"\n", self.path.as_bytes(), b"\n", &body]
+            .into_iter()
+            .fold(Sha256::new(), |digest, part| digest.chain_update(part));
+        let request = request.finalize().into();
         Ok((self, Digests { request, body }))
     }
 }

@@ -394,6 +394,8 @@ impl<'f> Planner<'f> {
         };
         let (mut changed, mut values, mut failed) = (Vec::new(), Vec::new(), false);
         let file = self.file;
+        let before: Vec<(FieldNumber, &str)> = stored.profile.iter().collect();
+        let before = |number| before.binary_search_by_key(&number, |(at, _)| *at).map_or("", |at| before[at].1);
         for column in file.header.columns.iter().filter(|column| column.for_existing) {
             let number = column.field.number;
             let value = match self.value(row, column, identity, Some(stored.number), found) {
@@ -409,7 +411,7 @@ impl<'f> Planner<'f> {
                     Role::CustomerId => changes(&mut update.customer_id, &stored.customer_id, text.into_owned()),
                     Role::Active => changes(&mut update.active, &stored.active, text == "true"),
                     Role::Ordinary => {
-                        let differs = stored.profile.get(number) != text;
+                        let differs = before(number) != text;
                         if differs {
                             values.push((number, text));
                         }

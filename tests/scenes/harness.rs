@@ -40,8 +40,28 @@ impl Home {
         self
     }
 
+    /// A service that waits at a test point until the file is removed.
+    pub(crate) fn held_at(self, point: &str) -> (Home, PathBuf) {
+        let hold = self.data.path().join("hold");
+        std::fs::write(&hold, "").unwrap();
+        (self.with("ROSTER_HOLD_AT", point).with("ROSTER_HOLD_FILE", &hold.to_string_lossy()), hold)
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.data.path().join("data")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data.path().join("log")
+    }
+
+    /// Everything that the services of this home have logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> std::fs::File {
+        std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap()
     }
 
     /// The binary with this home, and nothing of the caller's environment that could disturb.
@@ -120,7 +140,7 @@ impl Service {
             .home
             .command(&["serve", "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(self.home.log_file())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -180,6 +200,9 @@ impl Drop for Service {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.home.log());
         }
     }
 }

@@ -8,6 +8,7 @@ mod harness;
 
 mod accepting;
 mod crashing;
+mod faults;
 mod importing;
 mod ordering;
 mod sdk;

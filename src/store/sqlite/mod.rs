@@ -47,7 +47,7 @@ use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{Begin, ContactPage, ContactQuery, Store, StoreError};
-use crate::command::crash_point::crash_point;
+use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
@@ -335,7 +335,7 @@ impl Store for SqliteStore {
             Prepared::Ready(new, draft) => (new, draft),
         };
         let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
-        crash_point("accept.before_commit");
+        test_point("accept.before_commit");
         let queue_max = self.inner.queue_max;
         let queue = Arc::clone(&self.inner.queue);
         let after = move |fate: Fate<'_, (Accepted, Option<lanes::Waiting>)>| match fate {
