@@ -18,6 +18,8 @@ use crate::problem::{Code, Problem};
 pub(super) const ROOM_UNIT_BYTES: u64 = 64 * 1024;
 /// How long a body waits for room before the request is put off.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How much of a body must have arrived before the rest of its promised length is believed.
+const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
 /// How long a client may pause in the middle of a body.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
@@ -93,9 +95,11 @@ async fn collect(mut body: Body, limit: u64, promised: u64) -> Result<Bytes, Ref
             drain_rest(body).await;
             return Err(too_large(limit, None).into());
         }
-        if bytes.is_empty() {
-            // A promise is not yet a byte: room is taken as it is filled, but in few steps.
-            bytes.reserve(usize::try_from(promised.min(limit).min(1 << 20)).unwrap_or_default().max(data.len()));
+        if bytes.len() + data.len() > bytes.capacity() {
+            // A promise is not yet a byte: only who has sent the first megabyte is given room for all that was promised.
+            let whole = if bytes.len() < PROMISE_BELIEVED_BYTES { PROMISE_BELIEVED_BYTES as u64 } else { promised };
+            let room = usize::try_from(whole.min(promised)).unwrap_or_default().saturating_sub(bytes.len());
+            bytes.reserve(room.max(data.len()));
         }
         bytes.extend_from_slice(&data);
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
 use super::claims::{Claims, NewKey};
-use super::header::{Column, FileHeader, file_error};
+use super::header::{FileHeader, file_error};
 use super::options::{Existing, ImportOptions, New};
 use super::report::{Counts, ErrorCode, Report, ReportBuilder, RowError, shortened};
 use super::rows::{Batch, Row, RowDefect};
@@ -38,10 +38,40 @@ impl FilePlan {
         Ok(FilePlan { header: FileHeader::judge(header, schema, options)?, options: options.clone(), region, tag })
     }
 
-    /// Reads who the rows say they are about. It needs nothing but the rows, so another thread may do it ahead.
+    /// Reads who the rows say they are about, and the values of their cells. It needs nothing but the rows, so another
+    /// thread may do it ahead.
     pub fn identify(&self, batch: Batch) -> IdentifiedBatch {
         let identities = batch.rows().map(|row| self.identity(row)).collect();
-        IdentifiedBatch { batch, identities }
+        let mut forms = Vec::with_capacity(batch.len() * self.header.columns.len());
+        let mut before: Option<Row<'_>> = None;
+        for row in batch.rows() {
+            self.read_cells(row, before, &mut forms);
+            before = Some(row);
+        }
+        IdentifiedBatch { batch, identities, forms }
+    }
+
+    /// Reads the cells that may be looked at. Phones are read as identities; defective rows are never looked at.
+    fn read_cells(&self, row: Row<'_>, before: Option<Row<'_>>, forms: &mut Vec<Form>) {
+        let columns = &self.header.columns;
+        let is_whole = row.defect().is_none() && row.width() == self.header.width;
+        for column in columns {
+            let wanted =
+                is_whole && column.field.role != Role::Phone && (self.options.new == New::Add || column.for_existing);
+            if !wanted {
+                forms.push(Form::NotRead);
+                continue;
+            }
+            let cell = row.cell(column.place);
+            // Files repeat themselves: what the cell above says need not be read again.
+            let above =
+                forms.len().checked_sub(columns.len()).map(|at| &forms[at]).filter(|above| **above != Form::NotRead);
+            let form = match above {
+                Some(above) if before.is_some_and(|before| before.cell(column.place) == cell) => above.clone(),
+                _ => Form::of(cell, column.field.field_type, self.region),
+            };
+            forms.push(form);
+        }
     }
 
     fn identity(&self, row: Row<'_>) -> Identity {
@@ -69,7 +99,7 @@ impl FilePlan {
 
     /// What the store is to find out about a batch.
     pub fn keys<'a>(&self, identified: &'a IdentifiedBatch) -> Vec<IdentityKeys<'a>> {
-        let IdentifiedBatch { batch, identities } = identified;
+        let IdentifiedBatch { batch, identities, forms: _ } = identified;
         batch.rows().zip(identities).map(|(row, identity)| self.row_keys(row, identity)).collect()
     }
 
@@ -132,11 +162,35 @@ struct Identity {
     phone: Option<Phone>,
 }
 
-/// A batch of rows with who they say they are about.
+/// What a cell says, as far as it can be told without a look at the program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Form {
+    /// Nobody will ask.
+    NotRead,
+    /// It is in its normal form already.
+    AsItStands,
+    /// Its normal form.
+    Normal(Box<str>),
+    Refused(Refusal),
+}
+
+impl Form {
+    fn of(cell: &str, field_type: FieldType, region: Region) -> Form {
+        match normal_form(cell, field_type, region) {
+            Ok(normal) if normal == cell => Form::AsItStands,
+            Ok(normal) => Form::Normal(normal.into()),
+            Err(refusal) => Form::Refused(refusal),
+        }
+    }
+}
+
+/// A batch of rows with who they say they are about, and what.
 #[derive(Debug)]
 pub struct IdentifiedBatch {
     batch: Batch,
     identities: Vec<Identity>,
+    /// For each row, one for each column of the header that may be looked at.
+    forms: Vec<Form>,
 }
 
 impl IdentifiedBatch {
@@ -149,6 +203,15 @@ impl IdentifiedBatch {
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
+}
+
+/// A row that is judged, with what was read of it ahead.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    row: Row<'a>,
+    identity: &'a Identity,
+    /// One for each column of the header that may be looked at.
+    forms: &'a [Form],
 }
 
 /// A plan and a look-up that do not belong together: a fault of ours.
@@ -211,11 +274,13 @@ impl<'f> Planner<'f> {
     /// Judges a batch. `found` answers [`FilePlan::keys`] of this batch, from a store in which the changes of all earlier
     /// batches have been made. The changes are to be made in their order.
     pub fn plan(&mut self, identified: &IdentifiedBatch, found: &[RowFound]) -> Result<Vec<Change>, PlanFault> {
-        let IdentifiedBatch { batch, identities } = identified;
+        let IdentifiedBatch { batch, identities, forms } = identified;
         self.overlay = Overlay::default();
         let mut changes = Vec::new();
-        for ((row, identity), found) in batch.rows().zip(identities).zip(found) {
-            let fate = self.judge(row, identity, found)?;
+        let width = self.file.header.columns.len();
+        for (((row, identity), found), at) in batch.rows().zip(identities).zip(found).zip(0..) {
+            let asked = Asked { row, identity, forms: &forms[at * width..][..width] };
+            let fate = self.judge(asked, found)?;
             changes.extend(self.count(fate));
         }
         Ok(changes)
@@ -242,7 +307,8 @@ impl<'f> Planner<'f> {
     }
 
     /// The contract's steps 1 to 8.
-    fn judge(&mut self, row: Row<'_>, identity: &Identity, found: &RowFound) -> Result<Fate, PlanFault> {
+    fn judge(&mut self, asked: Asked<'_>, found: &RowFound) -> Result<Fate, PlanFault> {
+        let Asked { row, identity, forms: _ } = asked;
         if let Some(failed) = self.defect(row) {
             return Ok(failed);
         }
@@ -265,9 +331,9 @@ impl<'f> Planner<'f> {
                 self.claims.claim_contact(number, row.number());
                 let stored = stored.filter(|stored| stored.number == number);
                 let stored = stored.ok_or(PlanFault { row: row.number(), what: "no values of the contact" })?;
-                Ok(self.existing(row, identity, stored, found))
+                Ok(self.existing(asked, stored, found))
             }
-            Subject::New(key) => Ok(self.new_contact(row, identity, key.map(|(_, key)| key), found)),
+            Subject::New(key) => Ok(self.new_contact(asked, key.map(|(_, key)| key), found)),
         }
     }
 
@@ -383,7 +449,7 @@ impl<'f> Planner<'f> {
     }
 
     /// Steps 7 and 8 for a contact that the program has: the fields that `existing` names.
-    fn existing(&mut self, row: Row<'_>, identity: &Identity, stored: &StoredContact, found: &RowFound) -> Fate {
+    fn existing(&mut self, asked: Asked<'_>, stored: &StoredContact, found: &RowFound) -> Fate {
         let mut update = Update {
             number: stored.number,
             customer_id: None,
@@ -396,9 +462,9 @@ impl<'f> Planner<'f> {
         let file = self.file;
         let before: Vec<(FieldNumber, &str)> = stored.profile.iter().collect();
         let before = |number| before.binary_search_by_key(&number, |(at, _)| *at).map_or("", |at| before[at].1);
-        for column in file.header.columns.iter().filter(|column| column.for_existing) {
+        for (at, column) in file.header.columns.iter().enumerate().filter(|(_, column)| column.for_existing) {
             let number = column.field.number;
-            let value = match self.value(row, column, identity, Some(stored.number), found) {
+            let value = match self.value(asked, at, Some(stored.number), found) {
                 Ok(value) => value,
                 Err(()) => {
                     failed = true;
@@ -443,15 +509,16 @@ impl<'f> Planner<'f> {
     }
 
     /// Steps 6 to 8 for a contact that the program does not have: all columns.
-    fn new_contact(&mut self, row: Row<'_>, identity: &Identity, key: Option<NewKey>, found: &RowFound) -> Fate {
+    fn new_contact(&mut self, asked: Asked<'_>, key: Option<NewKey>, found: &RowFound) -> Fate {
+        let row = asked.row;
         let file = self.file;
         let header = &file.header;
         let mut values: Vec<Cow<'_, str>> = Vec::with_capacity(header.columns.len());
         let (mut phone, mut failed) = (None, false);
         let (mut customer_id, mut active) = (String::new(), true);
-        for column in &header.columns {
+        for (at, column) in header.columns.iter().enumerate() {
             let mut text = Cow::Borrowed("");
-            match self.value(row, column, identity, None, found) {
+            match self.value(asked, at, None, found) {
                 Err(()) => failed = true,
                 Ok(Value::Phone(number)) => phone = Some(number),
                 Ok(Value::Text(value)) => match column.field.role {
@@ -491,25 +558,29 @@ impl<'f> Planner<'f> {
         Fate::Added(addition)
     }
 
-    /// Step 7 for one cell: its value in the normal form, or an error that is reported.
+    /// Step 7 for one cell, in the column of this index: its value in the normal form, or an error that is reported.
     fn value<'a>(
         &mut self,
-        row: Row<'a>,
-        column: &Column,
-        identity: &Identity,
+        asked: Asked<'a>,
+        at: usize,
         contact: Option<ContactNumber>,
         found: &RowFound,
     ) -> Result<Value<'a>, ()> {
+        let Asked { row, identity, forms } = asked;
+        let column = &self.file.header.columns[at];
         let cell = row.cell(column.place);
         let field = &column.field;
         if field.role != Role::Phone {
-            return match normal_form(cell, field.field_type, self.file.region) {
-                Ok(value) => Ok(Value::Text(value)),
-                Err(refusal) => {
-                    self.report.error(|| refused_cell(row, column.place, &field.name, field.field_type, refusal));
-                    Err(())
-                }
-            };
+            return match &forms[at] {
+                Form::AsItStands => Ok(Value::Text(Cow::Borrowed(cell))),
+                Form::Normal(normal) => Ok(Value::Text(Cow::Borrowed(normal))),
+                // A cell that nobody read cannot be asked for; if it were, it would not be believed.
+                Form::NotRead => Err(Refusal::Invalid),
+                Form::Refused(refusal) => Err(*refusal),
+            }
+            .map_err(|refusal| {
+                self.report.error(|| refused_cell(row, column.place, &field.name, field.field_type, refusal));
+            });
         }
         let Some(phone) = identity.phone else {
             let refusal = if cell.is_empty() { Refusal::Missing } else { Refusal::Invalid };

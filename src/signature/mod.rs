@@ -53,10 +53,16 @@ pub fn sign(token: &str, secret: &[u8], method: &str, path: &str, body: &[u8], t
 /// [`Mismatch`] if no form fits. It tells what the server saw, and nothing that depends on the secret.
 pub fn verify(claim: &Claim, secret: &[u8], method: &str, path: &str, body_line: &[u8]) -> Result<Form, Mismatch> {
     let lines = Lines { token: &claim.token, method, path, body: body_line, timestamp: &claim.timestamp };
+    // `verify_slice` compares in constant time.
+    let fits = |form: &Form| lines.mac(secret, *form).verify_slice(&claim.signature).is_ok();
+    if str::from_utf8(body_line).is_ok() && fits(&Form::AsSent) {
+        // Nearly always: then nobody needs to know in which forms the lines differ.
+        return Ok(Form::AsSent);
+    }
     lines
         .forms()
-        // `verify_slice` compares in constant time.
-        .find(|form| lines.mac(secret, *form).verify_slice(&claim.signature).is_ok())
+        .filter(|form| *form != Form::AsSent)
+        .find(fits)
         .ok_or_else(|| Mismatch { lines: Box::new(lines.explain()) })
 }
 
