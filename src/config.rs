@@ -196,7 +196,7 @@ const KEYS: [Key; 14] = [
     },
     Key {
         name: "body_bytes_max",
-        set: |settings, text| whole(text, 1, BYTES_MAX).map(|number| settings.body_bytes_max = number),
+        set: |settings, text| whole(text, 1, BODY_BYTES_MAX).map(|number| settings.body_bytes_max = number),
         print: |settings| Some(settings.body_bytes_max.to_string()),
     },
     Key {
@@ -238,6 +238,8 @@ const AUTO: &str = "auto";
 
 /// The largest limit in bytes that can be set: 64 GiB.
 const BYTES_MAX: u64 = 64 << 30;
+/// The most that one body may be allowed to have: it is held in memory, and its cells are counted in 32 bits.
+const BODY_BYTES_MAX: u64 = 1 << 30;
 
 /// The one that is nothing but a secret.
 const MASTER_KEY: &str = "master_key";

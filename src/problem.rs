@@ -28,6 +28,7 @@ pub enum Code {
     NotFound,
     MethodNotAllowed,
     TooLarge,
+    TooSlow,
     UnsupportedMediaType,
     Busy,
     Internal,
@@ -48,7 +49,7 @@ pub struct Entry {
 
 impl Code {
     /// All of them, for tables and tests.
-    pub const ALL: [Code; 21] = [
+    pub const ALL: [Code; 22] = [
         Code::BadJson,
         Code::DuplicateKey,
         Code::MissingMember,
@@ -67,6 +68,7 @@ impl Code {
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::TooLarge,
+        Code::TooSlow,
         Code::UnsupportedMediaType,
         Code::Busy,
         Code::Internal,
@@ -95,7 +97,7 @@ impl Code {
                 "Send the path's program id as 'program'.",
             ),
             Code::BadParameter => {
-                ("bad_parameter", 400, "A parameter of the query is wrong", "Correct the parameter named.")
+                ("bad_parameter", 400, "A parameter of the request is wrong", "Correct the parameter named.")
             }
             Code::SignatureMissing => (
                 "signature_missing",
@@ -144,6 +146,9 @@ impl Code {
             }
             Code::TooLarge => {
                 ("too_large", 413, "The body is too large", "Send the file in parts below the limit named.")
+            }
+            Code::TooSlow => {
+                ("too_slow", 408, "The body does not arrive", "Send the same request again; nothing was queued.")
             }
             Code::UnsupportedMediaType => (
                 "unsupported_media_type",

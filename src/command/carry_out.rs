@@ -7,9 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Claim;
 use super::test_point::test_point;
-use crate::import::{
-    FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowError, RowReader, RowsFault, bad_encoding, file_errors,
-};
+use crate::import::{FileErrors, FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowReader, RowsFault};
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, Store, StoreError};
 
 /// Batches that wait between the two threads, at most: what bounds an import's memory beside the store's cache.
@@ -69,7 +67,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
 /// What came of a file.
 enum Judged {
     /// It is wrong as a whole.
-    File(Vec<RowError>),
+    File(FileErrors),
     /// Its rows were judged.
     Rows(Report),
 }
@@ -84,7 +82,7 @@ fn judge(
     let ImportContext { schema, region, tag, next_number } = tx.context().clone();
     let header = match reader.header() {
         Ok(header) => header,
-        Err(fault) => return Ok(Judged::File(of_fault(fault, Vec::new())?)),
+        Err(fault) => return Ok(Judged::File(of_fault(fault, FileErrors::default())?)),
     };
     let file = match FilePlan::new(header.as_ref(), &schema, &claim.options, region, tag) {
         Ok(file) => file,
@@ -110,7 +108,7 @@ fn judge(
     })?;
     match unreadable {
         None => Ok(Judged::Rows(planner.finish())),
-        Some(fault) => Ok(Judged::File(of_fault(fault, Vec::new())?)),
+        Some(fault) => Ok(Judged::File(of_fault(fault, FileErrors::default())?)),
     }
 }
 
@@ -172,10 +170,7 @@ fn step(
 }
 
 /// A file whose header is wrong is read on, so that a quote that is never closed is told in the same report.
-fn with_the_rest(
-    mut reader: RowReader<Box<dyn Read + Send>>,
-    errors: Vec<RowError>,
-) -> Result<Vec<RowError>, RunFault> {
+fn with_the_rest(mut reader: RowReader<Box<dyn Read + Send>>, errors: FileErrors) -> Result<FileErrors, RunFault> {
     loop {
         match reader.next_batch() {
             Ok(Some(_)) => {}
@@ -186,12 +181,15 @@ fn with_the_rest(
 }
 
 /// What a file-level fault of the rows adds to the errors of the header. A failing source is ours, not the file's.
-fn of_fault(fault: RowsFault, mut errors: Vec<RowError>) -> Result<Vec<RowError>, RunFault> {
+fn of_fault(fault: RowsFault, mut errors: FileErrors) -> Result<FileErrors, RunFault> {
     match fault {
         RowsFault::Read(fault) => Err(RunFault::Payload(fault)),
-        RowsFault::UnclosedQuote { row } => Ok(file_errors(errors, Some(row))),
+        RowsFault::UnclosedQuote { row } => {
+            errors.add_unclosed_quote(row);
+            Ok(errors)
+        }
         RowsFault::NotUtf8 { offset } => {
-            errors.push(bad_encoding(offset));
+            errors.add_bad_encoding(offset);
             Ok(errors)
         }
     }

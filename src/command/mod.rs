@@ -156,6 +156,29 @@ pub enum CommandState {
     },
 }
 
+/// Which commands a worker takes on. Some take only small ones, so that these never wait behind big files, however many
+/// of them run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Whatever comes.
+    Any,
+    /// Files of up to [`Reach::SMALL_BYTES_MAX`].
+    Small,
+}
+
+impl Reach {
+    /// The size of a small file, in bytes: some ten thousand rows, a tenth of a second.
+    pub const SMALL_BYTES_MAX: u64 = 1 << 20;
+
+    /// Whether a file of this size is within reach.
+    pub fn takes(self, payload_bytes: u64) -> bool {
+        match self {
+            Reach::Any => true,
+            Reach::Small => payload_bytes <= Self::SMALL_BYTES_MAX,
+        }
+    }
+}
+
 /// A command that a worker has taken on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {

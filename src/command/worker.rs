@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::carry_out::{RunFault, carry_out};
 use super::test_point::test_point;
-use super::{Claim, Clock};
+use super::{Claim, Clock, Reach};
 use crate::import::Report;
 use crate::store::{Store, StoreError};
 
@@ -35,13 +35,15 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers, each of which carries out one import at a time.
+    /// Starts `count` workers for all imports and as many for small ones; each carries out one at a time.
     pub fn start(store: &Arc<dyn Store>, count: usize, clock: Clock) -> Workers {
         let (stop, _) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for _ in 0..count.max(1) {
-            let worker = Worker { store: Arc::clone(store), clock: Arc::clone(&clock), stop: stop.subscribe() };
-            tasks.spawn(worker.work());
+        for reach in [Reach::Any, Reach::Small] {
+            for _ in 0..count.max(1) {
+                let (store, clock, stop) = (Arc::clone(store), Arc::clone(&clock), stop.subscribe());
+                tasks.spawn(Worker { store, clock, stop, reach }.work());
+            }
         }
         Workers { tasks, stop }
     }
@@ -59,16 +61,17 @@ struct Worker {
     store: Arc<dyn Store>,
     clock: Clock,
     stop: watch::Receiver<bool>,
+    reach: Reach,
 }
 
 impl Worker {
     async fn work(mut self) {
         while !*self.stop.borrow() {
-            match self.store.claim((self.clock)()).await {
+            match self.store.claim(self.reach, (self.clock)()).await {
                 Ok(Some(claim)) => self.run(&claim).await,
                 Ok(None) => {
                     tokio::select! {
-                        () = self.store.work_arrived() => {}
+                        () = self.store.work_arrived(self.reach) => {}
                         () = tokio::time::sleep(LOOK_EVERY) => {}
                         _ = self.stop.changed() => {}
                     }

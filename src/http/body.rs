@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -24,7 +24,9 @@ const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
 const DRAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// For how long.
+/// How long the client may pause meanwhile.
+const DRAIN_IDLE_MAX: Duration = Duration::from_secs(3);
+/// And how long it may take altogether.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
 /// Units of room for so many bytes, rounded up.
@@ -107,7 +109,7 @@ async fn collect(mut body: Body, limit: u64, promised: u64) -> Result<Bytes, Ref
 
 fn too_slow() -> Problem {
     let detail = format!("Nothing of the body arrived for {} seconds", IDLE_MAX.as_secs());
-    Problem { status: StatusCode::REQUEST_TIMEOUT.as_u16(), ..Problem::new(Code::BadJson, detail) }
+    Problem::new(Code::TooSlow, detail)
 }
 
 fn cut_off(why: &str) -> Problem {
@@ -127,9 +129,11 @@ pub(super) fn promises_too_much(settings: &HttpSettings, headers: &HeaderMap) ->
 }
 
 /// Reads a refused body away: many clients look for the answer only after they have sent everything, and would see a
-/// broken connection instead. A client that asked first (`Expect: 100-continue`) has sent nothing yet.
+/// broken connection instead. Also after `Expect: 100-continue`, because some send it and do not wait; but nobody is
+/// asked to go on who has promised more than would be read.
 pub(super) async fn drain(headers: &HeaderMap, body: Body) {
-    if !headers.contains_key(EXPECT) {
+    let promised = promised_bytes(headers);
+    if !headers.contains_key(EXPECT) || promised.is_some_and(|promised| promised <= DRAIN_BYTES_MAX) {
         drain_rest(body).await;
     }
 }
@@ -137,7 +141,7 @@ pub(super) async fn drain(headers: &HeaderMap, body: Body) {
 async fn drain_rest(mut body: Body) {
     let all = async {
         let mut left = DRAIN_BYTES_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(DRAIN_IDLE_MAX, body.frame()).await {
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             left = left.saturating_sub(bytes);
             if left == 0 {

@@ -103,8 +103,8 @@ pub(super) async fn of_program(
 fn contact_query(parameters: &[(String, String)]) -> Result<ContactQuery, Problem> {
     let whole = |name: &str, right: &str, least: u64, most: u64| match parameter(parameters, name) {
         None => Ok(None),
-        Some(text) => match text.parse::<u64>() {
-            Ok(number) if number >= least => Ok(Some(number.min(most))),
+        Some(text) => match whole_number(text) {
+            Some(number) if number >= least => Ok(Some(number.min(most))),
             _ => Err(bad_parameter(name, text, right)),
         },
     };
@@ -126,6 +126,12 @@ fn contact_query(parameters: &[(String, String)]) -> Result<ContactQuery, Proble
     };
     let count = count.and_then(|count| u32::try_from(count).ok()).unwrap_or(COUNT_DEFAULT);
     Ok(ContactQuery { active_only, updated_after_ms, offset: offset.unwrap_or(0), count })
+}
+
+/// Digits only; what is beyond 64 bits is as good as the highest number.
+fn whole_number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// The last value of a parameter.

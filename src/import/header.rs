@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::options::{Existing, ImportOptions};
-use super::report::{ErrorCode, RowError};
-use super::rows::{Batch, Row, RowDefect};
+use super::report::{ErrorCode, FileErrors, shortened};
+use super::rows::{Batch, Row};
 use crate::contact::{Field, FieldNumber, Role, Schema};
 
 /// A column that is looked at.
@@ -38,25 +38,22 @@ impl FileHeader {
         header: Option<&Batch>,
         schema: &Schema,
         options: &ImportOptions,
-    ) -> Result<FileHeader, Vec<RowError>> {
-        let Some(row) = header.and_then(|batch| batch.rows().next()) else {
-            let message = "The file has no header: it is empty, or has blank lines only".to_owned();
-            return Err(vec![file_error(ErrorCode::NoHeader, None, message)]);
+    ) -> Result<FileHeader, FileErrors> {
+        let Some((batch, row)) = header.and_then(|batch| Some((batch, batch.rows().next()?))) else {
+            let mut errors = FileErrors::default();
+            let message = "The file has no header: it is empty, or has blank lines only";
+            errors.add(ErrorCode::NoHeader, None, || message.to_owned());
+            return Err(errors);
         };
-        if let Some(RowDefect::TextAfterQuote { column }) = row.defect() {
-            let message = format!("Text follows a closing quote in column {} of the header", column + 1);
-            return Err(vec![file_error(ErrorCode::BadQuotes, None, message)]);
-        }
-        let (fields, mut errors) = columns(row, schema);
-        errors.extend(existing_not_in_file(row, options));
+        let (fields, mut errors) = columns(row, batch.stray_columns(), schema);
+        existing_not_in_file(row, options, &mut errors);
         let place_of = |role: Role| fields.iter().find(|(_, field)| field.role == role).map(|(place, _)| *place);
         let identity = [Role::SignalvineId, Role::CustomerId, Role::Phone].map(place_of);
         if identity.iter().all(Option::is_none) {
-            let message =
-                "No column tells who a row is about: signalvine_id, customer_id or phone is needed".to_owned();
-            errors.push(file_error(ErrorCode::NoIdentityColumn, None, message));
+            let message = "No column tells who a row is about: signalvine_id, customer_id or phone is needed";
+            errors.add(ErrorCode::NoIdentityColumn, None, || message.to_owned());
         }
-        if !errors.is_empty() {
+        if errors.count() > 0 {
             return Err(errors);
         }
         let [signalvine_id, customer_id, phone] = identity;
@@ -85,45 +82,50 @@ impl FileHeader {
     }
 }
 
-/// The columns that are fields, and what is wrong with the others. Names that begin with an underscore are no columns at all.
-fn columns<'a>(row: Row<'_>, schema: &'a Schema) -> (Vec<(usize, &'a Field)>, Vec<RowError>) {
-    let (mut fields, mut errors, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+/// The columns that are fields, and what is wrong with the others. Names that begin with an underscore are no columns at
+/// all; of columns with stray text behind a quote nobody knows the name.
+fn columns<'a>(row: Row<'_>, stray: &[usize], schema: &'a Schema) -> (Vec<(usize, &'a Field)>, FileErrors) {
+    let (mut fields, mut errors, mut seen) = (Vec::new(), FileErrors::default(), HashSet::new());
     for place in 0..row.width() {
         let name = row.cell(place);
         let column = place + 1;
-        if name.is_empty() {
-            errors.push(file_error(ErrorCode::EmptyHeader, None, format!("Column {column} of the header has no name")));
+        if stray.binary_search(&place).is_ok() {
+            errors.add(ErrorCode::BadQuotes, None, || {
+                format!("Text follows a closing quote in column {column} of the header")
+            });
+        } else if name.is_empty() {
+            errors.add(ErrorCode::EmptyHeader, None, || format!("Column {column} of the header has no name"));
         } else if name.starts_with('_') {
             continue;
-        } else if !seen.insert(name) {
-            let message =
-                format!("Column {column} of the header repeats the name '{}'", super::report::shortened(name));
-            errors.push(file_error(ErrorCode::DuplicateHeader, Some(name), message));
+        } else if seen.contains(name) {
+            let message = || format!("Column {column} of the header repeats the name '{}'", shortened(name));
+            errors.add(ErrorCode::DuplicateHeader, Some(name), message);
         } else if let Some(field) = schema.by_name(name) {
+            seen.insert(name);
             fields.push((place, field));
         } else {
-            let message = format!("Unrecognized variable: {}", super::report::shortened(name));
-            errors.push(file_error(ErrorCode::UnrecognizedVariable, Some(name), message));
+            // Once no more errors are listed, it makes no difference which of two codes is counted.
+            if !errors.is_full() {
+                seen.insert(name);
+            }
+            errors.add(ErrorCode::UnrecognizedVariable, Some(name), || {
+                format!("Unrecognized variable: {}", shortened(name))
+            });
         }
     }
     (fields, errors)
 }
 
-fn existing_not_in_file(row: Row<'_>, options: &ImportOptions) -> Vec<RowError> {
-    let Existing::Fields(names) = &options.existing else { return Vec::new() };
-    let in_file: HashSet<&str> = (0..row.width()).map(|place| row.cell(place)).collect();
-    let mut seen = HashSet::new();
-    names
-        .iter()
-        .filter(|name| !in_file.contains(name.as_str()) && seen.insert(name.as_str()))
-        .map(|name| {
-            let message =
-                format!("'existing' names '{}', which is no column of the file", super::report::shortened(name));
-            file_error(ErrorCode::ExistingNotInFile, Some(name), message)
-        })
-        .collect()
-}
-
-pub(super) fn file_error(code: ErrorCode, field: Option<&str>, message: String) -> RowError {
-    RowError { row: None, field: field.map(super::report::shortened), code, value: None, message }
+fn existing_not_in_file(row: Row<'_>, options: &ImportOptions, errors: &mut FileErrors) {
+    let Existing::Fields(names) = &options.existing else { return };
+    let mut missing: HashSet<&str> = names.iter().map(String::as_str).collect();
+    for place in 0..row.width() {
+        missing.remove(row.cell(place));
+    }
+    for name in names {
+        if missing.remove(name.as_str()) {
+            let message = || format!("'existing' names '{}', which is no column of the file", shortened(name));
+            errors.add(ErrorCode::ExistingNotInFile, Some(name), message);
+        }
+    }
 }

@@ -11,8 +11,10 @@ mod rows;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
 pub use options::{Existing, ImportOptions, Mode, New};
-pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner, bad_encoding, file_errors};
-pub use report::{Counts, ERRORS_MAX, ErrorCode, NotApplied, Report, ReportBuilder, RowError, VALUE_CHARS_MAX};
+pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};
+pub use report::{
+    Counts, ERRORS_MAX, ErrorCode, FileErrors, NotApplied, Report, ReportBuilder, RowError, VALUE_CHARS_MAX,
+};
 pub use rows::{Batch, Row, RowDefect, RowReader, RowsFault};
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use super::change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
 use super::claims::{Claims, NewKey};
-use super::header::{FileHeader, file_error};
+use super::header::FileHeader;
 use super::options::{Existing, ImportOptions, New};
-use super::report::{Counts, ErrorCode, Report, ReportBuilder, RowError, shortened};
+use super::report::{Counts, ErrorCode, FileErrors, Report, ReportBuilder, RowError, shortened};
 use super::rows::{Batch, Row, RowDefect};
 use crate::contact::{
     ContactId, ContactNumber, FieldNumber, FieldType, Phone, ProfileBuilder, ProgramTag, Refusal, Region, Role, Schema,
@@ -34,7 +34,7 @@ impl FilePlan {
         options: &ImportOptions,
         region: Region,
         tag: ProgramTag,
-    ) -> Result<FilePlan, Vec<RowError>> {
+    ) -> Result<FilePlan, FileErrors> {
         Ok(FilePlan { header: FileHeader::judge(header, schema, options)?, options: options.clone(), region, tag })
     }
 
@@ -662,19 +662,6 @@ impl Overlay {
             self.phones.insert(phone, Some(update.number));
         }
     }
-}
-
-/// The report of a file that is wrong as a whole: the header's errors, then a quote that is never closed.
-pub fn file_errors(mut header: Vec<RowError>, unclosed_quote_row: Option<u64>) -> Vec<RowError> {
-    header.extend(unclosed_quote_row.map(|row| {
-        file_error(ErrorCode::BadQuotes, None, format!("The quote that opens in row {row} is never closed"))
-    }));
-    header
-}
-
-/// The error of a file that is not UTF-8.
-pub fn bad_encoding(offset: u64) -> RowError {
-    file_error(ErrorCode::BadEncoding, None, format!("The file is not UTF-8: see the byte at offset {offset}"))
 }
 
 fn refused_cell(row: Row<'_>, place: usize, name: &str, field_type: FieldType, refusal: Refusal) -> RowError {

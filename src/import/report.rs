@@ -149,6 +149,45 @@ pub struct RowError {
     pub message: String,
 }
 
+/// What is wrong with a file as a whole: the first [`ERRORS_MAX`] errors, and how many there are. A header of commas alone
+/// has millions.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FileErrors {
+    errors: Vec<RowError>,
+    count: u64,
+}
+
+impl FileErrors {
+    /// All errors.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether further errors are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.len() as u64 >= ERRORS_MAX
+    }
+
+    /// Notes an error.
+    pub(super) fn add(&mut self, code: ErrorCode, field: Option<&str>, message: impl FnOnce() -> String) {
+        self.count += 1;
+        if !self.is_full() {
+            let field = field.map(shortened);
+            self.errors.push(RowError { row: None, field, code, value: None, message: message() });
+        }
+    }
+
+    /// Notes a quote that opens in this row and is never closed.
+    pub fn add_unclosed_quote(&mut self, row: u64) {
+        self.add(ErrorCode::BadQuotes, None, || format!("The quote that opens in row {row} is never closed"));
+    }
+
+    /// Notes that the file is not UTF-8 from this byte on.
+    pub fn add_bad_encoding(&mut self, offset: u64) {
+        self.add(ErrorCode::BadEncoding, None, || format!("The file is not UTF-8: see the byte at offset {offset}"));
+    }
+}
+
 /// The result of an import.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
@@ -166,20 +205,19 @@ pub struct Report {
 
 impl Report {
     /// The report of an import that read no rows, because its file is wrong as a whole.
-    pub fn of_file(mode: Mode, errors: Vec<RowError>) -> Report {
-        let error_count = errors.len() as u64;
-        let mut errors = errors;
-        errors.truncate(ERRORS_MAX as usize);
-        Report { mode, counts: Counts::default(), not_applied: Some(NotApplied::FileError), errors, error_count }
+    pub fn of_file(mode: Mode, errors: FileErrors) -> Report {
+        let FileErrors { errors, count } = errors;
+        let not_applied = Some(NotApplied::FileError);
+        Report { mode, counts: Counts::default(), not_applied, errors, error_count: count }
     }
 
     /// The report of an import that could not be done because of a fault of ours, found in the log by `incident`.
     pub fn of_fault(mode: Mode, incident: &str) -> Report {
-        let message = format!(
-            "The import could not be carried out because of a fault of the service; nothing was applied. Incident {incident}."
-        );
-        let error = RowError { row: None, field: None, code: ErrorCode::Internal, value: None, message };
-        Report::of_file(mode, vec![error])
+        let mut errors = FileErrors::default();
+        errors.add(ErrorCode::Internal, None, || {
+            format!("The import could not be carried out because of a fault of the service; nothing was applied. Incident {incident}.")
+        });
+        Report::of_file(mode, errors)
     }
 
     /// Whether it took effect.

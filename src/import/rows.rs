@@ -61,6 +61,8 @@ impl RowDefect {
 struct RowMark {
     number: u64,
     cells_end: usize,
+    /// Cells beyond those that are kept: see [`Splitter::width`].
+    surplus: usize,
     defect: Option<RowDefect>,
 }
 
@@ -68,8 +70,9 @@ struct RowMark {
 #[derive(Debug, Default)]
 pub struct Batch {
     text: String,
-    cell_ends: Vec<usize>,
+    cell_ends: Vec<u32>,
     rows: Vec<RowMark>,
+    stray_columns: Vec<usize>,
 }
 
 /// One record of a batch.
@@ -89,6 +92,11 @@ impl Batch {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// If this is the header: all its columns with text behind a closing quote, ascending.
+    pub fn stray_columns(&self) -> &[usize] {
+        &self.stray_columns
     }
 
     /// The records, in the file's order.
@@ -114,17 +122,22 @@ impl<'a> Row<'a> {
 
     /// How many cells it has.
     pub fn width(&self) -> usize {
+        self.kept() + self.mark.surplus
+    }
+
+    /// How many of them were kept: at most one more than the header has.
+    fn kept(&self) -> usize {
         self.mark.cells_end - self.cells_start
     }
 
     /// A cell as it stands in the file, without its quotes; blank beyond the last.
     pub fn raw(&self, column: usize) -> &'a str {
-        if column >= self.width() {
+        if column >= self.kept() {
             return "";
         }
         let at = self.cells_start + column;
         let start = if at == 0 { 0 } else { self.batch.cell_ends[at - 1] };
-        &self.batch.text[start..self.batch.cell_ends[at]]
+        &self.batch.text[start as usize..self.batch.cell_ends[at] as usize]
     }
 
     /// A cell without the white space around it.
@@ -235,10 +248,15 @@ struct Splitter {
     delimiter: u8,
     state: State,
     text: Vec<u8>,
-    cell_ends: Vec<usize>,
+    cell_ends: Vec<u32>,
     rows: Vec<RowMark>,
     cell_start: usize,
+    /// How many cells the header has, once it is known. Of a record with more, one more is kept and the rest is counted: a
+    /// line of millions of commas is not worth a gigabyte.
+    width: Option<usize>,
+    surplus: usize,
     defect: Option<RowDefect>,
+    stray_columns: Vec<usize>,
     /// The number of the last record, or of the last blank line after the header; 0 before the header.
     row: u64,
     after_cr: bool,
@@ -253,7 +271,10 @@ impl Splitter {
             cell_ends: Vec::new(),
             rows: Vec::new(),
             cell_start: 0,
+            width: None,
+            surplus: 0,
             defect: None,
+            stray_columns: Vec::new(),
             row: 0,
             after_cr: false,
         }
@@ -264,7 +285,10 @@ impl Splitter {
     }
 
     fn at_record_start(&self) -> bool {
-        self.state == State::Start && self.cell_start == self.text.len() && self.cells_before() == self.cell_ends.len()
+        self.state == State::Start
+            && self.cell_start == self.text.len()
+            && self.cells_before() == self.cell_ends.len()
+            && self.surplus == 0
     }
 
     fn cells_before(&self) -> usize {
@@ -342,8 +366,11 @@ impl Splitter {
         }
         let blank = white_space_bytes(rest);
         if blank == 0 {
-            let column = self.cell_ends.len() - self.cells_before();
+            let column = self.cell_ends.len() - self.cells_before() + self.surplus;
             self.defect.get_or_insert(RowDefect::TextAfterQuote { column });
+            if self.width.is_none() {
+                self.stray_columns.push(column);
+            }
             self.state = State::Stray;
         }
         blank
@@ -367,7 +394,14 @@ impl Splitter {
     }
 
     fn end_cell(&mut self) {
-        self.cell_ends.push(self.text.len());
+        let kept = self.cell_ends.len() - self.cells_before();
+        if self.width.is_some_and(|width| kept > width) {
+            self.surplus += 1;
+            self.text.truncate(self.cell_start);
+        } else {
+            // A batch ends long before 4 GiB, unless one record is that long; then its cells are cut off.
+            self.cell_ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        }
         self.cell_start = self.text.len();
         self.state = State::Start;
     }
@@ -380,7 +414,9 @@ impl Splitter {
         }
         self.end_cell();
         self.row += 1;
-        self.rows.push(RowMark { number: self.row, cells_end: self.cell_ends.len(), defect: self.defect.take() });
+        let (surplus, defect) = (std::mem::take(&mut self.surplus), self.defect.take());
+        self.rows.push(RowMark { number: self.row, cells_end: self.cell_ends.len(), surplus, defect });
+        self.width.get_or_insert(self.cell_ends.len());
     }
 
     fn end(&mut self) -> Result<(), RowsFault> {
@@ -400,7 +436,12 @@ impl Splitter {
         }
         self.cell_start = 0;
         let text = String::from_utf8(std::mem::take(&mut self.text)).unwrap_or_default();
-        Some(Batch { text, cell_ends: std::mem::take(&mut self.cell_ends), rows: std::mem::take(&mut self.rows) })
+        Some(Batch {
+            text,
+            cell_ends: std::mem::take(&mut self.cell_ends),
+            rows: std::mem::take(&mut self.rows),
+            stray_columns: std::mem::take(&mut self.stray_columns),
+        })
     }
 }
 
@@ -642,6 +683,9 @@ mod tests {
                 row += 1;
             }
             if !blank {
+                // Of a record that is too long, one cell more than the header has is kept.
+                let kept = records.first().map_or(cells.len(), |(_, header, _): &Record| header.len() + 1);
+                cells.iter_mut().skip(kept).for_each(String::clear);
                 records.push((row, cells, defect));
             }
         }

@@ -13,7 +13,7 @@ use std::io::Read;
 
 use async_trait::async_trait;
 
-use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Remembered};
+use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
@@ -184,11 +184,12 @@ pub trait Store: Send + Sync + 'static {
 
     // The worker.
 
-    /// Takes on the oldest waiting command of some program that has none running; accounts take turns. `Refused` if this
+    /// Takes on the oldest waiting command of some program that has none running, if it is within reach; accounts take
+    /// turns. `Refused` if this
     /// process does not serve.
-    async fn claim(&self, now_ms: i64) -> Result<Option<Claim>, StoreError>;
-    /// Ends when a command may have become claimable since the last call of `claim`.
-    async fn work_arrived(&self);
+    async fn claim(&self, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError>;
+    /// Ends when a command within reach may have become claimable since the last call of `claim`.
+    async fn work_arrived(&self, reach: Reach);
     /// Puts a command that was claimed but not finished back to the head of its program's queue. `LostClaim` if another
     /// attempt has taken over; after any other error it waits there all the same.
     async fn give_back(&self, claim: &Claim) -> Result<(), StoreError>;

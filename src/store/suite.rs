@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Begin, ContactPage, ContactQuery, ImportTx, Lookup, Store, StoreError};
-use crate::command::{Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload};
+use crate::command::{Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, Reach};
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
     Region, ValueType,
@@ -150,12 +150,12 @@ async fn accept(store: &dyn Store, tenant: &Tenant, number: u8) -> CommandId {
 }
 
 async fn claim(store: &dyn Store) -> Claim {
-    store.claim(NOW).await.expect("claimable").expect("a claim")
+    store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim")
 }
 
 async fn claimed_ids(store: &dyn Store) -> Vec<CommandId> {
     let mut ids = Vec::new();
-    while let Some(claim) = store.claim(NOW).await.expect("claimable") {
+    while let Some(claim) = store.claim(Reach::Any, NOW).await.expect("claimable") {
         ids.push(claim.command);
         store.finish(&claim, &report(0), "trace", NOW).await.expect("finished");
     }
@@ -499,7 +499,7 @@ async fn what_is_refused_leaves_nothing(home: &dyn Home) {
     let nowhere = ProgramId(Uuid::from_u128(7));
     refused(store.accept(NewCommand { program: nowhere, ..request(&tenant, 1) }).await);
     assert_eq!(store.remembered(tenant.token, &[1; 32]).await.expect("readable"), None);
-    assert_eq!(store.claim(NOW).await.expect("claimable"), None);
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
 }
 
 // The queue.
@@ -523,7 +523,7 @@ async fn a_program_runs_in_order_and_accounts_take_turns(home: &dyn Home) {
 
     let (first, second) = (claim(&*store).await, claim(&*store).await);
     assert_eq!((first.command, second.command), (ids[0], ids[3]), "accounts take turns");
-    assert_eq!(store.claim(NOW).await.expect("claimable"), None, "a program runs one at a time");
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None, "a program runs one at a time");
     assert_eq!(place(command(&*store, &one, ids[1]).await.state), 2, "the running one is before it");
     store.finish(&first, &report(0), "t", NOW).await.expect("finished");
     assert_eq!(place(command(&*store, &one, ids[1]).await.state), 1);
@@ -564,7 +564,7 @@ async fn an_old_attempt_is_refused(home: &dyn Home) {
     assert_eq!(last.attempt, 3);
     store.finish(&last, &report(0), "t", NOW).await.expect("finished");
     assert_eq!(store.finish(&last, &report(0), "t", NOW).await, Err(StoreError::LostClaim));
-    assert_eq!(store.claim(NOW).await.expect("claimable"), None);
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
 }
 
 /// Four workers carry out what arrives while they run; if a wake-up were lost, this would not end.
@@ -581,11 +581,11 @@ async fn arrivals_wake_workers(home: &dyn Home) {
             let (store, finished) = (Arc::clone(&store), finished.clone());
             tokio::spawn(async move {
                 loop {
-                    while let Some(claim) = store.claim(NOW).await.expect("claimable") {
+                    while let Some(claim) = store.claim(Reach::Any, NOW).await.expect("claimable") {
                         store.finish(&claim, &report(0), "t", NOW).await.expect("finished");
                         finished.send(claim.command).expect("somebody counts");
                     }
-                    store.work_arrived().await;
+                    store.work_arrived(Reach::Any).await;
                 }
             })
         })
@@ -692,7 +692,7 @@ async fn a_rollback_leaves_nothing(home: &dyn Home) {
     drop(store);
     let store = home.open();
     assert_eq!(contacts(&*store, &tenant).await, before);
-    assert_eq!(store.claim(NOW).await.expect("claimable"), None);
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
 }
 
 async fn readers_see_nothing_of_an_open_import(home: &dyn Home) {

@@ -11,6 +11,9 @@ use crate::import::{Existing, ImportOptions, Mode, New};
 use crate::problem::{Code, Fault};
 use crate::tenant::ProgramId;
 
+/// The most faults that are told of one body.
+const FAULTS_MAX: usize = 1_000;
+
 /// A valid request to import.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImportRequest {
@@ -88,7 +91,11 @@ fn json_faults(fault: JsonFault) -> Vec<Fault> {
 struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// A body of a million faults is not to be answered with all of them.
     fn add(&mut self, pointer: &str, code: Code, detail: String) {
+        if self.0.len() >= FAULTS_MAX {
+            return;
+        }
         self.0.push(Fault { pointer: pointer.to_owned(), code, detail });
     }
 
@@ -187,8 +194,7 @@ impl Faults {
         for (value, at) in values.iter().zip(0..) {
             match value.as_str() {
                 Some(name) => names.push(name.to_owned()),
-                // A list of a million numbers is not to be answered with a million faults.
-                None if self.0.len() - before < super::json::DUPLICATE_KEYS_MAX => {
+                None if self.0.len() < FAULTS_MAX => {
                     self.wrong_type(&format!("{pointer}/{at}"), "a field's name as a string", value);
                 }
                 None => break,

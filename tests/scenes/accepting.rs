@@ -258,6 +258,8 @@ fn contacts_are_read_in_pages(home: Home) {
             .clone()
     };
     assert_eq!((after(&created), after(&text(&updated))), (json!(1), json!(0)));
+    let far = client.get(&format!("{path}?offset=99999999999999999999&count=99999999999999999999")).json();
+    assert_eq!((far["items"].as_array().unwrap().len(), &far["count"]), (0, &json!(1_000)));
     for bad in ["count=0", "count=x", "offset=-1", "active=yes", "type=some", "updated-after=yesterday"] {
         client.get(&format!("{path}?{bad}")).problem(400, "bad_parameter");
     }

@@ -5,6 +5,7 @@ use crate::harness::{Home, contacts_csv, counts, field};
 scenes!(
     two_hundred_imports_take_effect_in_order,
     a_small_import_does_not_wait_for_a_big_one,
+    a_small_import_does_not_wait_for_many_big_ones,
     a_stopping_service_finishes_what_runs
 );
 
@@ -62,6 +63,23 @@ fn a_small_import_does_not_wait_for_a_big_one(home: Home) {
     std::fs::remove_file(&hold).unwrap();
     assert_eq!(counts(&big.completed(&running)), ([100_000, 100_000, 0, 0, 0, 0], true));
     assert_eq!(counts(&big.completed(&next)), ([2, 0, 0, 2, 0, 0], true));
+}
+
+/// More big files than workers, all held: a small file of another program is done meanwhile.
+fn a_small_import_does_not_wait_for_many_big_ones(home: Home) {
+    let (home, hold) = home.held_at("import.first_of_many_batches_applied");
+    let service = home.with("ROSTER_WORKERS", "2").serve();
+    let small = service.client();
+    let big: Vec<_> =
+        (0..3).map(|_| service.client_of(&small.account, &service.home.new_program(&small.account, "Big"))).collect();
+    let file = contacts_csv(0, 20_000);
+    let running: Vec<_> =
+        big.iter().map(|big| big.send(&big.import_request("add", "ignore", "row", &file)).location()).collect();
+    assert_eq!(counts(&small.import("add", "ignore", "row", "phone\n2395745030\n")), ([1, 1, 0, 0, 0, 0], true));
+    std::fs::remove_file(&hold).unwrap();
+    for (big, location) in big.iter().zip(running) {
+        assert_eq!(counts(&big.completed(&location)), ([20_000, 20_000, 0, 0, 0, 0], true));
+    }
 }
 
 fn a_stopping_service_finishes_what_runs(home: Home) {

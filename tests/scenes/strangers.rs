@@ -64,6 +64,13 @@ fn a_body_too_large_is_answered_whole(home: Home) {
     let answer = raw(&client, chunked.as_bytes(), false);
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("too_large"), "{answer}");
     client.send(&request).problem(413, "too_large");
+    // Some say that they will wait for a word before they send, and do not.
+    let answer = raw(
+        &client,
+        format!("{}Expect: 100-continue\r\n\r\n{body}", head("Content-Length: 5000000")).as_bytes(),
+        false,
+    );
+    assert!(answer.contains("HTTP/1.1 413") && answer.contains("too_large"), "{answer}");
     goes_on(&client);
 }
 
@@ -89,6 +96,13 @@ fn files_that_are_none(home: Home) {
     let ignored: Vec<String> = (0..10_000).map(|column| format!("_column_{column}")).collect();
     let file = format!("phone,{}\n2395745030{}\n", ignored.join(","), ",".repeat(10_000));
     assert_eq!(counts(&client.import("add", "ignore", "row", &file)), ([1, 1, 0, 0, 0, 0], true));
+    // A header of commas alone, and a row of them: counted, not kept.
+    let status = client.import("add", "ignore", "row", &",".repeat(3_000_000));
+    assert_eq!((&status["message"]["errorCount"], errors(&status).len()), (&3_000_002.into(), 1_000));
+    let status =
+        client.import("add", "ignore", "row", &format!("phone,note\n{}\n2395745031,x\n", ",".repeat(3_000_000)));
+    assert_eq!((counts(&status), errors(&status)), (([2, 1, 0, 0, 0, 1], true), vec!["2 - cell_count".to_owned()]));
+    assert_eq!(status["message"]["errors"][0]["message"], "The row has 3000001 cells, the header has 2 cells");
     // One cell of 5 MB: kept where it may be text, told in part where it may not.
     let cell = "é".repeat(2_500_000);
     let status =

@@ -116,7 +116,8 @@ pub(super) fn accept(
         remember_key(catalogue, new, key)?;
     }
     forget(catalogue, new)?;
-    let waiting = Waiting { sequence, command: new.id, account: new.account, program: new.program };
+    let payload_bytes = new.payload.0.len() as u64;
+    let waiting = Waiting { sequence, command: new.id, account: new.account, program: new.program, payload_bytes };
     Ok((Accepted::New(new.id), Some(waiting)))
 }
 
@@ -307,10 +308,11 @@ pub(super) fn requeue_all(catalogue: &Connection) -> Result<Vec<Waiting>, StoreE
             command: CommandId(uuid(row, 1)?),
             account: AccountId(uuid(row, 2)?),
             program: ProgramId(uuid(row, 3)?),
+            payload_bytes: row.get::<_, i64>(4)?.cast_unsigned(),
         })
     };
     catalogue
-        .prepare("SELECT seq, id, account, program FROM command WHERE state <> 'complete' ORDER BY seq")
+        .prepare("SELECT seq, id, account, program, payload_bytes FROM command WHERE state <> 'complete' ORDER BY seq")
         .and_then(|mut select| select.query_map([], waiting)?.collect())
         .context(queueing)
 }
@@ -318,7 +320,7 @@ pub(super) fn requeue_all(catalogue: &Connection) -> Result<Vec<Waiting>, StoreE
 /// Makes a command of the lanes a claim: one attempt more. `None` if it is complete. The lanes decide what is claimed:
 /// after a failed `give_back` a command may wait there and still be `running` here.
 pub(super) fn claim(catalogue: &Connection, waiting: Waiting, now_ms: i64) -> Result<Option<Claim>, StoreError> {
-    let Waiting { sequence, command, account, program } = waiting;
+    let Waiting { sequence, command, account, program, payload_bytes: _ } = waiting;
     let claimed = catalogue
         .prepare_cached(
             "UPDATE command SET state = 'running', attempt = attempt + 1, claimed_ms = ?2

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::command::CommandId;
+use crate::command::{CommandId, Reach};
 use crate::tenant::{AccountId, ProgramId};
 
 /// A command in a lane.
@@ -13,6 +13,7 @@ pub(super) struct Waiting {
     pub(super) command: CommandId,
     pub(super) account: AccountId,
     pub(super) program: ProgramId,
+    pub(super) payload_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,11 +42,13 @@ impl Lanes {
         }
     }
 
-    /// Takes the command whose turn it is; it runs until [`Lanes::finish`] or [`Lanes::give_back`].
-    pub(super) fn take(&mut self) -> Option<Waiting> {
-        let account = self.accounts.pop_front()?;
+    /// Takes the command whose turn it is among those within reach; it runs until [`Lanes::finish`] or
+    /// [`Lanes::give_back`]. Who is passed over keeps its place.
+    pub(super) fn take(&mut self, reach: Reach) -> Option<Waiting> {
+        let (account_at, program_at) = self.next(reach)?;
+        let account = self.accounts.remove(account_at)?;
         let programs = self.ready.get_mut(&account)?;
-        let program = programs.pop_front()?;
+        let program = programs.remove(program_at)?;
         if programs.is_empty() {
             self.ready.remove(&account);
         } else {
@@ -54,6 +57,15 @@ impl Lanes {
         let lane = self.lanes.get_mut(&program)?;
         lane.running = lane.waiting.pop_front();
         lane.running
+    }
+
+    /// The place of the account whose turn it is, and the place of its program.
+    fn next(&self, reach: Reach) -> Option<(usize, usize)> {
+        let head = |program| self.lanes.get(program).and_then(|lane| lane.waiting.front());
+        let within_reach = |program| head(program).is_some_and(|head| reach.takes(head.payload_bytes));
+        self.accounts.iter().enumerate().find_map(|(account_at, account)| {
+            Some((account_at, self.ready.get(account)?.iter().position(within_reach)?))
+        })
     }
 
     /// A running command is over. Nothing happens if it does not run.
@@ -73,9 +85,9 @@ impl Lanes {
         self.make_ready(running.account, program);
     }
 
-    /// Whether anything could be taken.
-    pub(super) fn any_ready(&self) -> bool {
-        !self.accounts.is_empty()
+    /// Whether anything within reach could be taken.
+    pub(super) fn any_ready(&self, reach: Reach) -> bool {
+        self.next(reach).is_some()
     }
 
     fn stop(&mut self, program: ProgramId, sequence: i64) -> Option<Waiting> {
@@ -106,6 +118,7 @@ mod tests {
             command: CommandId(Uuid::from_u128(sequence.unsigned_abs().into())),
             account: AccountId(Uuid::from_u128(program / 10)),
             program: ProgramId(Uuid::from_u128(program)),
+            payload_bytes: 10,
         }
     }
 
@@ -122,7 +135,7 @@ mod tests {
     }
 
     fn take(lanes: &mut Lanes) -> Option<i64> {
-        lanes.take().map(|taken| taken.sequence)
+        lanes.take(Reach::Any).map(|taken| taken.sequence)
     }
 
     #[test]
@@ -137,7 +150,7 @@ mod tests {
         lanes.finish(program(10), 2);
         assert_eq!(take(&mut lanes), Some(3));
         lanes.finish(program(10), 3);
-        assert!(!lanes.any_ready() && lanes.lanes.is_empty() && lanes.ready.is_empty());
+        assert!(!lanes.any_ready(Reach::Any) && lanes.lanes.is_empty() && lanes.ready.is_empty());
     }
 
     #[test]
@@ -145,11 +158,28 @@ mod tests {
         // Account 1 fills three programs before account 2 comes with one.
         let mut lanes = lanes(&[(10, 1), (10, 2), (11, 3), (11, 4), (12, 5), (20, 6), (20, 7)]);
         let mut order = Vec::new();
-        while let Some(taken) = lanes.take() {
+        while let Some(taken) = lanes.take(Reach::Any) {
             order.push(taken.sequence);
             lanes.finish(taken.program, taken.sequence);
         }
         assert_eq!(order, [1, 6, 3, 7, 5, 2, 4]);
+    }
+
+    #[test]
+    fn a_small_reach_passes_big_files_over_and_they_keep_their_turn() {
+        let big =
+            |program, sequence| Waiting { payload_bytes: Reach::SMALL_BYTES_MAX + 1, ..waiting(program, sequence) };
+        let mut lanes = Lanes::default();
+        for command in [big(10, 1), waiting(10, 2), big(20, 3), waiting(21, 4), waiting(30, 5)] {
+            lanes.push(command);
+        }
+        let small = |lanes: &mut Lanes| lanes.take(Reach::Small).map(|taken| taken.sequence);
+        // The small file behind a big one of its own program waits for it.
+        assert_eq!((small(&mut lanes), small(&mut lanes), small(&mut lanes)), (Some(4), Some(5), None));
+        assert!(lanes.any_ready(Reach::Any) && !lanes.any_ready(Reach::Small));
+        assert_eq!((take(&mut lanes), take(&mut lanes), take(&mut lanes)), (Some(1), Some(3), None));
+        lanes.finish(program(10), 1);
+        assert_eq!(small(&mut lanes), Some(2));
     }
 
     #[test]

@@ -48,7 +48,7 @@ use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{Begin, ContactPage, ContactQuery, Store, StoreError};
 use crate::command::test_point::test_point;
-use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Remembered};
+use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
@@ -377,9 +377,9 @@ impl Store for SqliteStore {
         Ok(found.flatten().map(|contact| (program, contact)))
     }
 
-    async fn claim(&self, now_ms: i64) -> Result<Option<Claim>, StoreError> {
+    async fn claim(&self, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError> {
         self.serving()?;
-        while let Some(taken) = self.inner.queue.take() {
+        while let Some(taken) = self.inner.queue.take(reach) {
             let Some(waiting) = taken.waiting() else { continue };
             let work = move |catalogue: &Connection| commands::claim(catalogue, waiting, now_ms);
             // Not durable: after a power cut there is no worker left who could hold the claim.
@@ -394,8 +394,8 @@ impl Store for SqliteStore {
         Ok(None)
     }
 
-    async fn work_arrived(&self) {
-        self.inner.queue.arrived().await;
+    async fn work_arrived(&self, reach: Reach) {
+        self.inner.queue.arrived(reach).await;
     }
 
     async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {

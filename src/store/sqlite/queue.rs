@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::lanes::{Lanes, Waiting};
-use crate::command::{Claim, CommandId, Completions};
+use crate::command::{Claim, CommandId, Completions, Reach};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lanes: Mutex<Lanes>,
     /// Has a permit, or has woken somebody, whenever something may be ready that nobody has been told of.
     arrived: Notify,
+    /// The same, for who takes only small files.
+    small_arrived: Notify,
     /// Rows judged, of running commands only.
     progress: Mutex<HashMap<CommandId, u64>>,
     pub(super) completions: Completions,
@@ -27,25 +29,21 @@ pub(super) struct Taken {
 
 impl Queue {
     pub(super) fn push(&self, waiting: Waiting) {
-        self.lanes().push(waiting);
-        self.arrived.notify_one();
+        self.change(|lanes| lanes.push(waiting));
     }
 
     /// The command whose turn it is.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
-        let mut lanes = self.lanes();
-        let waiting = lanes.take()?;
-        let more = lanes.any_ready();
-        drop(lanes);
+    pub(super) fn take(self: &Arc<Self>, reach: Reach) -> Option<Taken> {
         // One permit may stand for many arrivals: who takes one passes it on.
-        if more {
-            self.arrived.notify_one();
-        }
+        let waiting = self.change(|lanes| lanes.take(reach))?;
         Some(Taken { queue: Arc::clone(self), waiting: Some(waiting) })
     }
 
-    pub(super) async fn arrived(&self) {
-        self.arrived.notified().await;
+    pub(super) async fn arrived(&self, reach: Reach) {
+        match reach {
+            Reach::Any => self.arrived.notified().await,
+            Reach::Small => self.small_arrived.notified().await,
+        }
     }
 
     /// The command is complete.
@@ -72,14 +70,19 @@ impl Queue {
         self.progress_map().get(&command).copied().unwrap_or(0)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Lanes)) {
+    /// Changes the lanes, and wakes who may find something in them now.
+    fn change<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
         let mut lanes = self.lanes();
-        change(&mut lanes);
-        let ready = lanes.any_ready();
+        let result = change(&mut lanes);
+        let (any, small) = (lanes.any_ready(Reach::Any), lanes.any_ready(Reach::Small));
         drop(lanes);
-        if ready {
+        if any {
             self.arrived.notify_one();
         }
+        if small {
+            self.small_arrived.notify_one();
+        }
+        result
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {

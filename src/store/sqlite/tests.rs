@@ -9,7 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::command::Payload;
+use crate::command::{Payload, Reach};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 
@@ -82,7 +82,7 @@ async fn an_operator_works_beside_the_server_and_disturbs_no_command() {
     let (program, token) = tenant(&server).await;
     let waiting = request(&program, token, 1);
     server.accept(waiting.clone()).await.expect("accepted");
-    let claim = server.claim(NOW).await.expect("claimable").expect("a claim");
+    let claim = server.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
 
     let operator = try_open(data.path(), OpenAs::Operator).expect("the store opens");
     operator.create_account("Two", NOW).await.expect("an account");
@@ -92,7 +92,7 @@ async fn an_operator_works_beside_the_server_and_disturbs_no_command() {
     let seen = operator.command(program.account, waiting.id).await.expect("readable").expect("the command");
     assert_eq!(seen.state, crate::command::CommandState::Running { rows: 0 });
     refusal(operator.accept(request(&program, token, 2)).await);
-    refusal(operator.claim(NOW).await);
+    refusal(operator.claim(Reach::Any, NOW).await);
     operator.close().await.expect("closed");
     drop(operator);
 
@@ -142,7 +142,7 @@ async fn files_of_a_newer_roster_are_refused() {
     let store = serve(data.path());
     let (program, token) = tenant(&store).await;
     store.accept(request(&program, token, 1)).await.expect("accepted");
-    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     let file = data.path().join(format!("programs/{}.db", program.id));
     let newer = |path: &Path| {
         let connection = Connection::open(path).expect("a connection");
@@ -163,7 +163,7 @@ async fn the_file_of_another_program_is_refused() {
     let new = NewProgram { name: "Spring".to_owned(), region: Region::US, phone: None, timezone: None };
     let other = store.create_program(program.account, new, NOW).await.expect("a program");
     store.accept(request(&program, token, 1)).await.expect("accepted");
-    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     store.begin_import(&claim, NOW).map(drop).expect("begun");
     store.close().await.expect("closed");
     drop(store);
@@ -214,7 +214,7 @@ fn copy_as_if_killed(from: &Path, to: &Path) {
 
 /// Carries the next command out; it adds one contact. Answers with the length of the catalogue's WAL before it was told.
 async fn import(store: &SqliteStore, data: &Path, at: u64) -> u64 {
-    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
     tx.apply(&[addition(at)]).expect("applied");
     tx.commit(&added_one()).expect("committed");
@@ -249,7 +249,7 @@ async fn a_kill_loses_nothing() {
     }
     import(&store, data.path(), 1).await;
     // The second import is half done when it happens.
-    let claim = store.claim(NOW).await.expect("claimable").expect("a claim");
+    let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
     tx.apply(&[addition(2)]).expect("applied");
     copy_as_if_killed(data.path(), copy.path());
@@ -260,7 +260,7 @@ async fn a_kill_loses_nothing() {
     assert_eq!(payload_files(copy.path()).len(), 3);
     import(&store, copy.path(), 2).await;
     import(&store, copy.path(), 3).await;
-    assert_eq!(store.claim(NOW).await.expect("claimable"), None);
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
     assert_eq!(store.contacts(program.account, program.id, query).await.expect("a page").total, 3);
 }
 
@@ -280,7 +280,7 @@ async fn a_power_cut_that_takes_the_end_back_applies_nothing_twice() {
     wal.set_len(told).expect("cut");
 
     let store = serve(copy.path());
-    let claim = store.claim(NOW).await.expect("claimable").expect("not told, so it comes again");
+    let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("not told, so it comes again");
     assert_eq!(claim.command, new.id);
     match store.begin_import(&claim, NOW).expect("begun") {
         Begin::AlreadyApplied(report) => assert_eq!(report, added_one()),
