@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use crate::command::{Clock, Workers};
 use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router};
+use crate::store::OpenAs;
 use crate::store::secrets::MasterKeySource;
-use crate::store::sqlite::{OpenAs, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{SqliteSettings, SqliteStore};
 use crate::store::{Store, StoreError};
 
 /// How long a client may take for the headers of a request, and a connection may be idle between two.

@@ -1,0 +1,1 @@
+//! What only the home of many nodes does.
