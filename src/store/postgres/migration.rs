@@ -24,7 +24,7 @@ pub(super) const STEPS: &[Step] =
     &[Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 }];
 
 /// What the nodes that start at once line up by, within their transactions: "roster" as a number.
-const LOCK: i64 = 0x0072_6f73_7465_72;
+const LOCK: i64 = 0x0000_726f_7374_6572;
 
 /// Does the steps that the database lacks, each in a transaction of its own: a step is done or not begun.
 pub(super) async fn migrate(pool: &Pool, steps: &[Step]) -> Result<(), StoreError> {
