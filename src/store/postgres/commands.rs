@@ -4,7 +4,7 @@ use deadpool_postgres::Object;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::connection::{Context, is_taken};
+use super::connection::{Context, begin, is_taken};
 use super::payloads;
 use super::queue::NOW_MS;
 use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
@@ -119,7 +119,7 @@ enum Decision {
 /// `None` if it must begin anew.
 async fn try_accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Result<Option<Accepted>, StoreError> {
     let accepting = || format!("accepting command {}", new.id);
-    let tx = client.transaction().await.context(accepting)?;
+    let tx = begin(client).await.context(accepting)?;
     let decision = decide(tx.client(), new, queue_max).await?;
     if let Decision::Stored = decision {
         tx.commit().await.context(accepting)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Transaction};
 
 use crate::store::StoreError;
 
@@ -59,6 +59,24 @@ pub(super) async fn connection(pool: &Pool) -> Result<Object, StoreError> {
             StoreError::Fault(format!("the pool of connections: {error}"))
         }
     })
+}
+
+/// How long a request's transaction may wait for another's lock; the client is told to come again.
+const LOCK_WITHIN_MS: u64 = 10_000;
+
+/// How long the database waits for the next statement of a transaction, before it undoes it: a node that was stopped or cut
+/// off in the middle must not hold up the others.
+pub(super) const IDLE_MAX_MS: i64 = 10_000;
+
+/// Begins a short transaction.
+pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let tx = tokio_postgres::Client::transaction(client).await?;
+    // For this transaction only: what is set for a session would be another client's behind a pooler.
+    tx.batch_execute(&format!(
+        "SET LOCAL idle_in_transaction_session_timeout = {IDLE_MAX_MS}; SET LOCAL lock_timeout = {LOCK_WITHIN_MS}"
+    ))
+    .await?;
+    Ok(tx)
 }
 
 /// Says what was being done when something failed, and decides whether it may work later.

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::connection::{Context, connection};
+use super::connection::{Context, IDLE_MAX_MS, connection};
 use super::contacts::contact_number;
 use super::{Shared, accounts, blocking, queue};
 use crate::command::Claim;
@@ -19,10 +19,6 @@ use crate::import::{Addition, Change, IdentityKeys, Report, RowFound, StoredCont
 use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 use crate::tenant::ProgramId;
-
-/// How long the database waits at least for the next statement of an import before it ends the transaction of a node that
-/// seems to sleep, so that another one can take over; at most the lease, where that is longer.
-const IDLE_MIN_MS: i64 = 10_000;
 
 /// How long a dropped import's transaction may take to be undone; after it, the connection is given up.
 const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
@@ -72,7 +68,8 @@ struct Started {
 
 async fn start(client: &Client, lease_ms: i64, claim: &Claim) -> Result<Beginning, StoreError> {
     let beginning = || format!("beginning the import of command {}", claim.command);
-    let idle_ms = lease_ms.max(IDLE_MIN_MS);
+    // As long as others leave the command alone anyway.
+    let idle_ms = lease_ms.max(IDLE_MAX_MS);
     // For this transaction only. Keys are looked up by index, whatever the statistics say: they are of yesterday, and the
     // table may have grown a hundred times within this very transaction.
     client

@@ -160,7 +160,7 @@ impl Store for PostgresStore {
     ) -> Result<(), StoreError> {
         let adding = || format!("adding a field to program {program}");
         let mut client = self.client().await?;
-        let tx = client.transaction().await.context(adding)?;
+        let tx = connection::begin(&mut client).await.context(adding)?;
         accounts::add_field(&tx, (account, program), name, field_type, now_ms).await?;
         tx.commit().await.context(adding)
     }
@@ -174,7 +174,7 @@ impl Store for PostgresStore {
     ) -> Result<(), StoreError> {
         let removing = || format!("removing a field of program {program}");
         let mut client = self.client().await?;
-        let tx = client.transaction().await.context(removing)?;
+        let tx = connection::begin(&mut client).await.context(removing)?;
         accounts::remove_field(&tx, (account, program), name, now_ms).await?;
         tx.commit().await.context(removing)
     }
