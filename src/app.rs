@@ -14,19 +14,26 @@ use tokio::task::JoinHandle;
 use crate::command::{Clock, Workers};
 use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router};
+use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
-use crate::store::sqlite::{OpenAs, SqliteSettings, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::sqlite::{SqliteSettings, SqliteStore};
+use crate::store::{OpenAs, Store, StoreError};
 
 /// How long a client may take for the headers of a request, and a connection may be idle between two.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How many connections to a database the requests of a node share, beside one for each worker.
+const REQUEST_CONNECTIONS_MAX: usize = 16;
+
+/// How many an operator's command has.
+const OPERATOR_CONNECTIONS_MAX: usize = 2;
 
 /// What a process wants of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// An operator's command; a service may be running beside it.
     Operator,
-    /// The one service.
+    /// The service: the only one of a data directory, or one of the nodes of a database.
     Serve,
 }
 
@@ -42,10 +49,28 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
         Role::Serve => OpenAs::Server,
     };
     let queue_max = u32::try_from(settings.queue_max).unwrap_or(u32::MAX);
-    let settings = SqliteSettings { data: settings.data.clone(), master_key, open_as, queue_max };
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings)).await;
-    let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
-    Ok(Arc::new(store))
+    match &settings.database {
+        Some(url) => {
+            let (url, lease) = (url.clone(), Duration::from_secs(settings.lease_seconds));
+            let connections_max = connections_max(settings, role);
+            let settings = PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max };
+            Ok(Arc::new(PostgresStore::open(settings).await?))
+        }
+        None => {
+            let settings = SqliteSettings { data: settings.data.clone(), master_key, open_as, queue_max };
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings)).await;
+            let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// Each import holds a connection, and requests have some for themselves.
+fn connections_max(settings: &Settings, role: Role) -> usize {
+    match role {
+        Role::Operator => OPERATOR_CONNECTIONS_MAX,
+        Role::Serve => settings.workers.count() + REQUEST_CONNECTIONS_MAX,
+    }
 }
 
 /// Why the service did not start.

@@ -18,8 +18,10 @@ pub const DEFAULT_FILE: &str = include_str!("config.default.toml");
 /// How the service and the operator's commands are set up. Each is explained in [`DEFAULT_FILE`] under the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The directory that holds everything.
+    /// The directory that holds everything, where no database is named.
     pub data: PathBuf,
+    /// The URL of the PostgreSQL database that holds everything; it may hold a password.
+    pub database: Option<Secret>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// How many imports run at the same time.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub prefer_wait_seconds_max: u64,
     /// How long a stopping service waits for what runs, in seconds.
     pub drain_seconds: u64,
+    /// How long another node's work is left alone without a sign of life, in seconds.
+    pub lease_seconds: u64,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged; `None`: it depends on the command.
@@ -87,6 +91,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             data: PathBuf::from("./roster-data"),
+            database: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: Workers::PerCore,
             freshness_seconds: 15 * 60,
@@ -95,6 +100,7 @@ impl Default for Settings {
             queue_max: 10_000,
             prefer_wait_seconds_max: 60,
             drain_seconds: 30,
+            lease_seconds: 15,
             log_format: LogFormat::Text,
             log_level: None,
             master_key: MasterKey::InData,
@@ -184,9 +190,9 @@ struct Key {
 }
 
 /// All settings, in the order of the default file.
-const KEYS: [Key; 14] = [
+const KEYS: [Key; 15] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
-    Key { name: "database", set: refuse_database, print: |_| None },
+    Key { name: "database", set: set_database, print: |_| None },
     Key { name: "listen", set: set_listen, print: |settings| Some(quoted(&settings.listen.to_string())) },
     Key { name: "workers", set: set_workers, print: |settings| Some(print_workers(settings.workers)) },
     Key {
@@ -218,6 +224,11 @@ const KEYS: [Key; 14] = [
         name: "drain_seconds",
         set: |settings, text| whole(text, 0, 3_600).map(|number| settings.drain_seconds = number),
         print: |settings| Some(settings.drain_seconds.to_string()),
+    },
+    Key {
+        name: "lease_seconds",
+        set: |settings, text| whole(text, 1, 3_600).map(|number| settings.lease_seconds = number),
+        print: |settings| Some(settings.lease_seconds.to_string()),
     },
     Key {
         name: "log_format",
@@ -309,6 +320,14 @@ impl Settings {
                  never come in; it must be at least that"
             )));
         }
+        if self.database.is_some() && self.master_key == MasterKey::InData {
+            return Err(ConfigError::Disagree(
+                "all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: \
+                 give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; \
+                 'openssl rand -hex 32' makes one"
+                    .to_owned(),
+            ));
+        }
         Ok(())
     }
 
@@ -358,8 +377,12 @@ fn set_data(settings: &mut Settings, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn refuse_database(_: &mut Settings, _: &str) -> Result<(), String> {
-    Err("a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data".to_owned())
+fn set_database(settings: &mut Settings, text: &str) -> Result<(), String> {
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("it must be a URL like postgres://user:password@host:5432/name".to_owned());
+    }
+    settings.database = Some(Secret::new(text.to_owned()));
+    Ok(())
 }
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
@@ -503,7 +526,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(
@@ -533,9 +556,9 @@ mod tests {
             ]],
         );
         check_refusal(
-            "database = \"postgres://db/roster\"",
+            "database = \"mysql://user:password@db/roster\"",
             expect![
-                "roster.toml: database is not possible; a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data"
+                "roster.toml: database is not possible; it must be a URL like postgres://user:password@host:5432/name"
             ],
         );
         check_refusal(
@@ -549,6 +572,17 @@ mod tests {
             expect!["roster.toml: master_key is not possible; give master_key or master_key_file, not both"],
         );
         check_refusal("workers 3", expect!["roster.toml, line 1: not TOML: key with no value, expected `=`"]);
+    }
+
+    #[test]
+    fn a_database_needs_a_key_that_is_given() {
+        let database = given("database", "postgres://roster:s3cr3t@db/roster");
+        let error = Settings::resolve(None, std::slice::from_ref(&database)).expect_err("there is no key");
+        expect!["all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; 'openssl rand -hex 32' makes one"]
+            .assert_eq(&error.to_string());
+        let settings = Settings::resolve(None, &[database, given("master_key_file", "/run/key")]).expect("right");
+        assert!(settings.database.is_some());
+        assert!(!format!("{settings:?}{}", settings.to_file()).contains("s3cr3t"), "a password is not shown");
     }
 
     #[test]

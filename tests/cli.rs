@@ -366,7 +366,7 @@ fn settings_are_refused_with_place_and_remedy() {
         --- stdout
 
         --- stderr
-        error: --database (or ROSTER_DATABASE): database is not possible; a PostgreSQL database is not supported yet: leave it out, and name a data directory with --data
+        error: all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; 'openssl rand -hex 32' makes one
     "#]],
     );
 }
@@ -388,6 +388,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         queue_max = 10000
         prefer_wait_seconds_max = 60
         drain_seconds = 5
+        lease_seconds = 15
         log_format = "text"
         log_level = "auto"
         # master_key = ""

@@ -74,6 +74,10 @@ struct Prepared {
 
 pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     let settings = global.settings(args.service.given())?;
+    if settings.database.is_some() {
+        return Err(Failure::yours("quickstart shows the service on a data directory, not on a database")
+            .with_remedy("Leave --database (or ROSTER_DATABASE) out, or use 'roster serve --database'."));
+    }
     logging::start(&settings, DefaultLevel::Warn)?;
     let runtime = runtime()?;
     let prepared = runtime.block_on(in_store(&settings, async |store| prepare(&*store).await))?;

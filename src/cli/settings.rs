@@ -37,8 +37,8 @@ pub(super) struct DataArgs {
     /// The directory that holds everything [default: ./roster-data]
     #[arg(long, env = "ROSTER_DATA", value_name = "DIR")]
     data: Option<String>,
-    /// Reserved for a PostgreSQL URL; not supported yet
-    #[arg(long, env = "ROSTER_DATABASE", value_name = "URL", conflicts_with = "data", hide = true)]
+    /// A PostgreSQL database in place of the directory; better in the variable, as it may hold a password
+    #[arg(long, env = "ROSTER_DATABASE", value_name = "URL", conflicts_with = "data")]
     database: Option<String>,
     /// The master key that encrypts secrets at rest; better in the variable than as a flag, which others can see
     #[arg(long, env = "ROSTER_MASTER_KEY", value_name = "KEY", hide_short_help = true)]
@@ -77,6 +77,9 @@ pub(super) struct ServiceArgs {
     /// How long a stopping service lets requests and imports finish [default: 30]
     #[arg(long, env = "ROSTER_DRAIN_SECONDS", value_name = "N", hide_short_help = true)]
     drain_seconds: Option<String>,
+    /// With a database: how long a node may be silent before its work is taken over [default: 15]
+    #[arg(long, env = "ROSTER_LEASE_SECONDS", value_name = "N", hide_short_help = true)]
+    lease_seconds: Option<String>,
 }
 
 impl GlobalArgs {
@@ -120,6 +123,7 @@ impl ServiceArgs {
             queue_max,
             prefer_wait_seconds_max,
             drain_seconds,
+            lease_seconds,
         } = self;
         let mut given = data.given();
         given.extend(present([
@@ -131,6 +135,7 @@ impl ServiceArgs {
             ("queue_max", queue_max),
             ("prefer_wait_seconds_max", prefer_wait_seconds_max),
             ("drain_seconds", drain_seconds),
+            ("lease_seconds", lease_seconds),
         ]));
         given
     }

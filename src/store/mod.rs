@@ -3,18 +3,24 @@
 //! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
+pub mod postgres;
 mod record;
+mod refusal;
 pub mod secrets;
 pub mod sqlite;
+mod stock;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+mod test_server;
 
 use std::io::Read;
 
 use async_trait::async_trait;
 
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
-use crate::contact::{Contact, ContactId, ContactNumber, FieldType, ProgramTag, Region, Schema};
+use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
 
@@ -33,6 +39,15 @@ pub enum StoreError {
     /// It failed in a way that nobody planned.
     #[error("the store failed: {0}")]
     Fault(String),
+}
+
+/// What a process does with the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenAs {
+    /// It accepts commands and carries them out. On a data directory only one process at a time can.
+    Server,
+    /// An operator's command, beside a server or without one: it touches no command.
+    Operator,
 }
 
 /// What an import's transaction starts from.
@@ -60,6 +75,23 @@ pub struct Lookup<'a> {
     pub phones_of_existing: bool,
     /// The same, where its ids find no contact.
     pub phones_of_new: bool,
+}
+
+impl Lookup<'_> {
+    /// Whether it is still to be asked who holds a row's phone; `held` are the digits of the contact that its ids found, as
+    /// far as that was read.
+    fn wants_phone(&self, key: &IdentityKeys<'_>, found: &RowFound, held: Option<u64>) -> bool {
+        // A customer's id counts only where there is no other.
+        let known = match (key.signalvine_id, key.customer_id) {
+            (Some(_), _) => found.by_signalvine_id,
+            (None, Some(_)) => found.by_customer_id,
+            (None, None) => return true,
+        };
+        match known {
+            Some(_) => self.phones_of_existing && held != key.phone.map(Phone::digits),
+            None => self.phones_of_new,
+        }
+    }
 }
 
 /// How an import begins.

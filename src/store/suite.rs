@@ -1,14 +1,19 @@
 //! What every home of the data must do, told once: each scene is written against `dyn Store`, and runs on all homes.
 //!
-//! A home is one line in [`homes`]. No scene sleeps, and every moment is an argument.
+//! A home is one line in `scenes!`. No scene sleeps, and every moment is an argument.
 
 use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Begin, ContactPage, ContactQuery, ImportTx, Lookup, Store, StoreError};
+use super::postgres::{PostgresSettings, PostgresStore};
+use super::secrets::MasterKeySource;
+use super::sqlite::{SqliteSettings, SqliteStore};
+use super::{Begin, ContactPage, ContactQuery, ImportTx, Lookup, OpenAs, Store, StoreError, test_server};
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, Reach};
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
@@ -24,40 +29,72 @@ const HOUR: i64 = 60 * 60 * 1_000;
 const QUEUE_MAX: u32 = 5;
 
 /// A place where a store's data lives, so that it can be opened again.
+#[async_trait]
 trait Home: Send + Sync {
-    /// Opens the store to serve; at most [`QUEUE_MAX`] commands of a program wait and run.
-    fn open(&self) -> Arc<dyn Store>;
+    /// Opens the store to serve; at most [`QUEUE_MAX`] commands of a program wait and run. Who served before has gone or
+    /// died, long enough ago to be missed.
+    async fn open(&self) -> Arc<dyn Store>;
 }
 
 struct SqliteHome(tempfile::TempDir);
 
+#[async_trait]
 impl Home for SqliteHome {
-    fn open(&self) -> Arc<dyn Store> {
-        use crate::store::sqlite::{OpenAs, SqliteSettings, SqliteStore};
+    async fn open(&self) -> Arc<dyn Store> {
         let settings =
             SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
 }
 
-/// Every home; a scene gets each in turn, empty.
-fn homes() -> Vec<Box<dyn Home>> {
-    vec![Box::new(SqliteHome(tempfile::tempdir().expect("a directory")))]
+/// The URL of a database.
+struct PostgresHome(String);
+
+#[async_trait]
+impl Home for PostgresHome {
+    async fn open(&self) -> Arc<dyn Store> {
+        let store = PostgresStore::open(settings(&self.0)).await.expect("the store opens");
+        // Nobody waits here until the leases of who died have run out.
+        test_server::query_in(&self.0, "UPDATE lane SET lease_until_ms = 0");
+        Arc::new(store)
+    }
 }
 
-/// Makes each scene a test that runs on every home.
+/// The settings of a store in the tests' database of this URL.
+pub(super) fn settings(url: &str) -> PostgresSettings {
+    PostgresSettings {
+        url: Secret::new(url.to_owned()),
+        master_key: MasterKeySource::Text("0".repeat(64).into()),
+        open_as: OpenAs::Server,
+        queue_max: QUEUE_MAX,
+        lease: Duration::from_secs(15),
+        connections_max: 8,
+    }
+}
+
+fn sqlite() -> Box<dyn Home> {
+    Box::new(SqliteHome(tempfile::tempdir().expect("a directory")))
+}
+
+fn postgres() -> Box<dyn Home> {
+    Box::new(PostgresHome(test_server::new_database()))
+}
+
+/// Makes each scene a test on every home, which it gets empty.
 macro_rules! scenes {
-    ($($scene:ident),* $(,)?) => {
-        mod on_every_home {
+    (@ $module:ident, $home:ident, $($scene:ident),*) => {
+        mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $scene() {
-                    for home in super::homes() {
-                        super::$scene(&*home).await;
-                    }
+                    super::$scene(&*super::$home()).await;
                 }
             )*
         }
+    };
+    ($($scene:ident),* $(,)?) => {
+        scenes!(@ on_sqlite, sqlite, $($scene),*);
+        scenes!(@ on_postgres, postgres, $($scene),*);
     };
 }
 
@@ -248,7 +285,7 @@ fn refused<T>(result: Result<T, StoreError>) -> String {
 // Operators.
 
 async fn accounts_and_programs_are_listed_in_the_order_of_creation(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let one = store.create_account("One", NOW).await.expect("an account");
     // A clock that went back does not change the order.
     let two = store.create_account("Two", NOW - HOUR).await.expect("an account");
@@ -278,7 +315,7 @@ async fn accounts_and_programs_are_listed_in_the_order_of_creation(home: &dyn Ho
 }
 
 async fn fields_are_added_removed_and_come_back(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let (account, program) = (tenant.account, tenant.program);
     let text = FieldType::plain(ValueType::String);
@@ -304,7 +341,7 @@ async fn fields_are_added_removed_and_come_back(home: &dyn Home) {
 }
 
 async fn tokens_are_kept_and_revoked(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let one = store.create_account("One", NOW).await.expect("an account").id;
     let two = store.create_account("Two", NOW).await.expect("an account").id;
     let secret = Secret::new("a secret".to_owned());
@@ -327,7 +364,7 @@ async fn tokens_are_kept_and_revoked(home: &dyn Home) {
 }
 
 async fn a_foreign_tenant_sees_nothing(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let mine = tenant(&*store, "Mine").await;
     let other = tenant(&*store, "Other").await;
     import(&*store, &mine, 1, &[addition(1)], NOW).await;
@@ -351,7 +388,7 @@ async fn a_foreign_tenant_sees_nothing(home: &dyn Home) {
 // Accepting.
 
 async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     // A small one and one that is a file.
     for (number, rows) in [(1, 1), (2, 20_000)] {
@@ -379,7 +416,7 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
 }
 
 async fn fifty_equal_requests_make_one_command(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     for (number, rows) in [(1, 1), (2, 20_000)] {
         let requests: Vec<_> = (0..50)
@@ -405,7 +442,7 @@ async fn fifty_equal_requests_make_one_command(home: &dyn Home) {
 }
 
 async fn a_signature_is_one_request(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let (one, two) = (tenant(&*store, "One").await, tenant(&*store, "Two").await);
     let id = accept(&*store, &one, 1).await;
     assert_eq!(store.accept(request(&one, 1)).await.expect("accepted"), Accepted::Replayed(id));
@@ -422,12 +459,12 @@ async fn a_signature_is_one_request(home: &dyn Home) {
     // Also when it is over, and after a restart.
     assert_eq!(claimed_ids(&*store).await.len(), 2);
     drop(store);
-    let store = home.open();
+    let store = home.open().await;
     assert_eq!(store.accept(request(&one, 1)).await.expect("accepted"), Accepted::Replayed(id));
 }
 
 async fn an_idempotency_key_is_one_request(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let accept = async |new: NewCommand| store.accept(new).await.expect("accepted");
     let first = with_key(request(&tenant, 1), "K", 1);
@@ -456,7 +493,7 @@ async fn an_idempotency_key_is_one_request(home: &dyn Home) {
 }
 
 async fn expired_memories_go(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     for number in 1..=3 {
         accept(&*store, &tenant, number).await;
@@ -476,7 +513,7 @@ async fn expired_memories_go(home: &dyn Home) {
 }
 
 async fn a_full_queue_turns_away(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     for number in 1..=5 {
         accept(&*store, &tenant, number).await;
@@ -494,7 +531,7 @@ async fn a_full_queue_turns_away(home: &dyn Home) {
 }
 
 async fn what_is_refused_leaves_nothing(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let nowhere = ProgramId(Uuid::from_u128(7));
     refused(store.accept(NewCommand { program: nowhere, ..request(&tenant, 1) }).await);
@@ -505,7 +542,7 @@ async fn what_is_refused_leaves_nothing(home: &dyn Home) {
 // The queue.
 
 async fn a_program_runs_in_order_and_accounts_take_turns(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let (one, two) = (tenant(&*store, "One").await, tenant(&*store, "Two").await);
     let mut ids = Vec::new();
     for number in 1..=3 {
@@ -527,12 +564,14 @@ async fn a_program_runs_in_order_and_accounts_take_turns(home: &dyn Home) {
     assert_eq!(place(command(&*store, &one, ids[1]).await.state), 2, "the running one is before it");
     store.finish(&first, &report(0), "t", NOW).await.expect("finished");
     assert_eq!(place(command(&*store, &one, ids[1]).await.state), 1);
-    assert_eq!(claimed_ids(&*store).await, ids[1..3]);
-    assert!(first.sequence < second.sequence);
+    let third = claim(&*store).await;
+    assert!(first.sequence < third.sequence, "in the order of acceptance");
+    store.finish(&third, &report(0), "t", NOW).await.expect("finished");
+    assert_eq!((third.command, claimed_ids(&*store).await), (ids[1], vec![ids[2]]));
 }
 
 async fn a_claim_that_is_given_back_is_first_again(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let (first, second) = (accept(&*store, &tenant, 1).await, accept(&*store, &tenant, 2).await);
     let one = claim(&*store).await;
@@ -545,7 +584,7 @@ async fn a_claim_that_is_given_back_is_first_again(home: &dyn Home) {
 }
 
 async fn an_old_attempt_is_refused(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     accept(&*store, &tenant, 1).await;
     let old = claim(&*store).await;
@@ -570,7 +609,7 @@ async fn an_old_attempt_is_refused(home: &dyn Home) {
 /// Four workers carry out what arrives while they run; if a wake-up were lost, this would not end.
 async fn arrivals_wake_workers(home: &dyn Home) {
     const COMMANDS: usize = 20;
-    let store = home.open();
+    let store = home.open().await;
     let mut tenants = Vec::new();
     for name in ["One", "Two", "Three", "Four"] {
         tenants.push(tenant(&*store, name).await);
@@ -605,7 +644,7 @@ async fn arrivals_wake_workers(home: &dyn Home) {
 }
 
 async fn a_finish_wakes_who_waits(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let id = accept(&*store, &tenant, 1).await;
     let watch = store.completions().watch(id);
@@ -617,7 +656,7 @@ async fn a_finish_wakes_who_waits(home: &dyn Home) {
 }
 
 async fn after_a_crash_everything_is_queued_again(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let (one, two) = (tenant(&*store, "One").await, tenant(&*store, "Two").await);
     let mut ids = Vec::new();
     for number in 1..=3 {
@@ -630,19 +669,26 @@ async fn after_a_crash_everything_is_queued_again(home: &dyn Home) {
     assert_eq!((running.command, running_too.command), (other, ids[1]));
     drop(store);
 
-    let store = home.open();
+    let store = home.open().await;
     assert_eq!(command(&*store, &one, ids[1]).await.state, CommandState::Queued { position: 1 });
-    let again = claim(&*store).await;
-    assert_eq!((again.command, again.attempt), (ids[1], 2));
+    // Both run again, whichever account's turn it is, and the third waits for its program's first.
+    let (mut again, mut other_again) = (claim(&*store).await, claim(&*store).await);
+    if again.command == other {
+        (again, other_again) = (other_again, again);
+    }
+    assert_eq!([(again.command, again.attempt), (other_again.command, other_again.attempt)], [(ids[1], 2), (other, 2)]);
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
     assert_eq!(store.finish(&running_too, &report(0), "t", NOW).await, Err(StoreError::LostClaim));
-    store.finish(&again, &report(0), "t", NOW).await.expect("finished");
-    assert_eq!(claimed_ids(&*store).await, [other, ids[2]]);
+    for claim in [again, other_again] {
+        store.finish(&claim, &report(0), "t", NOW).await.expect("finished");
+    }
+    assert_eq!(claimed_ids(&*store).await, [ids[2]]);
 }
 
 // Importing.
 
 async fn what_was_applied_is_not_applied_again(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let id = accept(&*store, &tenant, 1).await;
     let claim_one = claim(&*store).await;
@@ -652,7 +698,7 @@ async fn what_was_applied_is_not_applied_again(home: &dyn Home) {
     // It stops here: committed, and nobody was told.
     drop(store);
 
-    let store = home.open();
+    let store = home.open().await;
     let again = claim(&*store).await;
     assert_eq!((again.command, again.attempt), (id, 2));
     let told = match store.begin_import(&again, NOW).expect("begun") {
@@ -668,7 +714,7 @@ async fn what_was_applied_is_not_applied_again(home: &dyn Home) {
 }
 
 async fn a_rollback_leaves_nothing(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     import(&*store, &tenant, 1, &[addition(1)], NOW).await;
     let before = contacts(&*store, &tenant).await;
@@ -690,13 +736,13 @@ async fn a_rollback_leaves_nothing(home: &dyn Home) {
     let not_applied = Report { not_applied: Some(NotApplied::TooManyErrors), ..report(1) };
     store.finish(&claim, &not_applied, "t", NOW).await.expect("finished");
     drop(store);
-    let store = home.open();
+    let store = home.open().await;
     assert_eq!(contacts(&*store, &tenant).await, before);
     assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
 }
 
 async fn readers_see_nothing_of_an_open_import(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     assert_eq!(page(&*store, &tenant, ALL).await, ContactPage { total: 0, contacts: Vec::new() });
     accept(&*store, &tenant, 1).await;
@@ -712,7 +758,7 @@ async fn readers_see_nothing_of_an_open_import(home: &dyn Home) {
 }
 
 async fn lookups_see_earlier_batches(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     accept(&*store, &tenant, 1).await;
     let claim = claim(&*store).await;
@@ -743,7 +789,7 @@ async fn lookups_see_earlier_batches(home: &dyn Home) {
 }
 
 async fn lookups_tell_what_was_asked(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     import(&*store, &tenant, 1, &[addition(1), addition(2)], NOW).await;
     let ids: Vec<ContactId> = contacts(&*store, &tenant).await.iter().map(|contact| contact.id).collect();
@@ -810,7 +856,7 @@ async fn lookups_tell_what_was_asked(home: &dyn Home) {
 }
 
 async fn updates_change_what_they_say(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     import(&*store, &tenant, 1, &(1..=5).map(addition).collect::<Vec<_>>(), NOW).await;
     let before = contacts(&*store, &tenant).await;
@@ -843,7 +889,7 @@ async fn updates_change_what_they_say(home: &dyn Home) {
 // Reading.
 
 async fn contacts_are_listed_by_page_state_and_time(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     import(&*store, &tenant, 1, &(1..=5).map(addition).collect::<Vec<_>>(), NOW).await;
     let inactive = Update { active: Some(false), ..unchanged(2) };
@@ -863,7 +909,7 @@ async fn contacts_are_listed_by_page_state_and_time(home: &dyn Home) {
 }
 
 async fn contacts_are_found_by_their_whole_id(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     let empty = ContactId::new(tenant.tag, number(1), 0);
     assert_eq!(store.contact(tenant.account, empty).await.expect("readable"), None);
@@ -882,7 +928,7 @@ async fn contacts_are_found_by_their_whole_id(home: &dyn Home) {
 }
 
 async fn a_report_that_does_not_add_up_is_not_kept(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     accept(&*store, &tenant, 1).await;
     let claim = claim(&*store).await;
@@ -897,14 +943,14 @@ async fn a_report_that_does_not_add_up_is_not_kept(home: &dyn Home) {
 }
 
 async fn a_clean_close_keeps_everything(home: &dyn Home) {
-    let store = home.open();
+    let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     import(&*store, &tenant, 1, &[addition(1)], NOW).await;
     let waiting = accept(&*store, &tenant, 2).await;
     store.close().await.expect("closed");
     assert!(matches!(store.accept(request(&tenant, 3)).await, Err(StoreError::Unavailable(_))));
     drop(store);
-    let store = home.open();
+    let store = home.open().await;
     assert_eq!(contacts(&*store, &tenant).await.len(), 1);
     assert_eq!(claimed_ids(&*store).await, [waiting]);
 }

@@ -2,12 +2,13 @@
 
 use crate::harness::{Home, contacts_csv, counts, errors, text};
 
-scenes!(
-    a_panic_ends_as_an_error_and_blocks_nobody,
-    a_lost_payload_ends_as_an_error_and_blocks_nobody,
-    the_log_tells_no_contact_and_no_secret,
-    a_second_service_and_a_wrong_key_are_refused,
-);
+scenes!(a_panic_ends_as_an_error_and_blocks_nobody, the_log_tells_no_contact_and_no_secret,);
+
+mod of_files {
+    use super::*;
+
+    scenes_on_sqlite!(a_lost_payload_ends_as_an_error_and_blocks_nobody, a_second_service_and_a_wrong_key_are_refused);
+}
 
 fn a_panic_ends_as_an_error_and_blocks_nobody(home: Home) {
     let service = home.with("ROSTER_PANIC_AT", "import.batch_applied").serve();

@@ -14,6 +14,19 @@ const BINARY: &str = env!("CARGO_BIN_EXE_roster");
 /// Declares scenes: functions that take a [`Home`]. Each becomes a test on every home of the store.
 macro_rules! scenes {
     ($($scene:ident),* $(,)?) => {
+        scenes_on_sqlite!($($scene),*);
+        mod on_postgres {
+            $(#[test]
+            fn $scene() {
+                super::$scene(crate::harness::Home::postgres());
+            })*
+        }
+    };
+}
+
+/// The same for scenes about files, which only a data directory has.
+macro_rules! scenes_on_sqlite {
+    ($($scene:ident),* $(,)?) => {
         mod on_sqlite {
             $(#[test]
             fn $scene() {
@@ -23,16 +36,30 @@ macro_rules! scenes {
     };
 }
 
+/// The master key of the nodes of a database.
+const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// Where a service keeps its data; removed at the end of the scene.
 pub(crate) struct Home {
     data: tempfile::TempDir,
+    /// Where everything but the logs is kept, if not there.
+    database: Option<String>,
     /// Further environment of the service.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Home {
     pub(crate) fn sqlite() -> Home {
-        Home { data: tempfile::tempdir().unwrap(), environment: Vec::new() }
+        Home { data: tempfile::tempdir().unwrap(), database: None, environment: Vec::new() }
+    }
+
+    pub(crate) fn postgres() -> Home {
+        Home { database: Some(crate::postgres::new_database()), ..Home::sqlite() }
+    }
+
+    /// Another node's, over the same database.
+    pub(crate) fn beside(&self) -> Home {
+        Home { database: self.database.clone(), ..Home::sqlite() }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Home {
@@ -68,7 +95,15 @@ impl Home {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("ROSTER_DATA", self.data()).envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        match &self.database {
+            None => command.env("ROSTER_DATA", self.data()),
+            // A short lease, because who was killed is to be missed soon.
+            Some(url) => command
+                .env("ROSTER_DATABASE", url)
+                .env("ROSTER_MASTER_KEY", MASTER_KEY)
+                .env("ROSTER_LEASE_SECONDS", "1"),
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
         command.current_dir(self.data.path());
         command
     }
@@ -158,6 +193,12 @@ impl Service {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Sends it a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
     /// Asks it to stop, and gives its exit code.

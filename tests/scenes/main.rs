@@ -5,11 +5,14 @@
 
 #[macro_use]
 mod harness;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 mod accepting;
 mod crashing;
 mod faults;
 mod importing;
+mod nodes;
 mod ordering;
 mod sdk;
 mod signing;

@@ -4,14 +4,12 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::connection::{Context, is_taken, random};
+use super::connection::{Context, is_taken};
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
+use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::{MasterKey, Purpose};
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
-
-/// How many variables a program may ever have had.
-const FIELDS_MAX: i64 = 1_000;
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -189,12 +187,9 @@ pub(super) fn add_field(
         .context(|| format!("reading the fields of program {program}"))?;
     match known {
         None => insert_field(catalogue, program, name, field_type, now_ms),
-        Some((_, false)) => Err(StoreError::Refused(format!("program {program} already has a field '{name}'"))),
+        Some((_, false)) => Err(refusal::field_is_there(program, name)),
         Some((printed, true)) if parse_type(&printed)? == field_type => set_removed(catalogue, program, name, None),
-        Some((printed, true)) => Err(StoreError::Refused(format!(
-            "program {program} had a field '{name}' of type {printed}, and contacts still hold its values; \
-             it can come back with that type only, not as {field_type}"
-        ))),
+        Some((printed, true)) => Err(refusal::field_had_another_type(program, name, &printed, field_type)),
     }
 }
 
@@ -215,9 +210,7 @@ fn insert_field(
         )
         .context(adding)?;
     if next >= first + FIELDS_MAX {
-        return Err(StoreError::Refused(format!(
-            "program {program} has had {FIELDS_MAX} fields, removed ones included, and can have no more"
-        )));
+        return Err(refusal::too_many_fields(program));
     }
     catalogue
         .execute(
@@ -236,7 +229,7 @@ pub(super) fn remove_field(
 ) -> Result<(), StoreError> {
     the_program(catalogue, account, program)?;
     if schema(catalogue, program)?.variables().all(|field| field.name != name) {
-        return Err(StoreError::Refused(format!("program {program} has no field '{name}' of its own")));
+        return Err(refusal::no_field(program, name));
     }
     set_removed(catalogue, program, name, Some(now_ms))
 }
@@ -272,7 +265,7 @@ pub(super) fn create_token(catalogue: &Connection, token: &SealedToken, now_ms: 
         params![token.token, token.account.0.as_bytes().as_slice(), name, token.sealed, now_ms],
     );
     match inserted {
-        Err(error) if is_taken(&error) => Err(StoreError::Refused("there is a token of this text already".to_owned())),
+        Err(error) if is_taken(&error) => Err(refusal::token_is_taken()),
         inserted => inserted.map(|_| ()).context(|| "adding a token"),
     }
 }
@@ -302,7 +295,7 @@ pub(super) fn revoke_token(catalogue: &Connection, token: &str, now_ms: i64) -> 
         .execute("UPDATE token SET revoked_ms = ?2 WHERE token = ?1 AND revoked_ms IS NULL", params![token, now_ms])
         .context(|| "revoking a token")?;
     if revoked == 0 {
-        return Err(StoreError::Refused("there is no such token, or it is revoked already".to_owned()));
+        return Err(refusal::no_such_token());
     }
     Ok(())
 }
@@ -326,19 +319,9 @@ pub(super) fn token(catalogue: &Connection, key: &MasterKey, token: &str) -> Res
     Ok(Some(Token { number, account, token: token.to_owned(), name, secret }))
 }
 
-/// A version-7 id from the given moment, and randomness of the system.
-fn new_id(now_ms: i64) -> Result<Uuid, StoreError> {
-    let random = random::<10>()?;
-    Ok(uuid::Builder::from_unix_timestamp_millis(now_ms.max(0).cast_unsigned(), &random).into_uuid())
-}
-
 /// A column of 16 bytes.
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
-}
-
-pub(super) fn no_program(account: AccountId, program: ProgramId) -> StoreError {
-    StoreError::Refused(format!("account {account} has no program {program}"))
 }
 
 fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), StoreError> {
@@ -347,20 +330,7 @@ fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), Stor
             row.get(0)
         })
         .context(|| format!("reading account {account}"))?;
-    if exists { Ok(()) } else { Err(StoreError::Refused(format!("there is no account {account}"))) }
-}
-
-fn not_blank(what: &str, text: &str) -> Result<String, StoreError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(StoreError::Refused(format!("{what} must not be blank")));
-    }
-    Ok(text.to_owned())
-}
-
-fn parse_type(printed: &str) -> Result<FieldType, StoreError> {
-    FieldType::parse(printed)
-        .ok_or_else(|| StoreError::Fault(format!("the catalogue has a field of unknown type '{printed}'")))
+    if exists { Ok(()) } else { Err(refusal::no_account(account)) }
 }
 
 fn read_program(row: &Row<'_>) -> rusqlite::Result<Program> {

@@ -10,7 +10,7 @@ use crate::command::{
     Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
 };
 use crate::import::Report;
-use crate::store::{StoreError, record};
+use crate::store::{StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) an accepting transaction clears away: more than it adds, so that they
@@ -132,7 +132,7 @@ fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i6
                 .optional()
         })
         .context(accepting)?
-        .ok_or_else(|| StoreError::Refused(format!("account {} has no token number {}", new.account, new.token.0)))?;
+        .ok_or_else(|| refusal::no_token(new.account, new.token.0))?;
     catalogue
         .prepare_cached(
             "INSERT INTO command

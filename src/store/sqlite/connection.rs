@@ -122,11 +122,3 @@ pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
         )
     })
 }
-
-/// Random bytes from the system.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Fault(format!("the system gives no random bytes: {error}")))?;
-    Ok(bytes)
-}

@@ -12,6 +12,7 @@ use super::readers::Readers;
 use crate::command::Claim;
 use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile};
 use crate::import::{Addition, Change, IdentityKeys, Report, RowFound, StoredContact, Update};
+use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 
 /// How long a program's file knows what was applied: longer than any command waits to be told.
@@ -35,14 +36,6 @@ pub(super) struct SqliteImport {
     counts: Stock,
     /// So that no other server starts while this import may still write. Dropped last.
     _lock: Option<Arc<File>>,
-}
-
-/// What `meta` counts, as this import has changed it.
-#[derive(Clone, Copy, Debug)]
-struct Stock {
-    next_number: i64,
-    contacts: i64,
-    active: i64,
 }
 
 /// What of the catalogue an import starts from.
@@ -200,30 +193,6 @@ impl Drop for SqliteImport {
     }
 }
 
-impl Stock {
-    fn add(&mut self, addition: &Addition) -> Result<(), StoreError> {
-        let number = addition.number.get().cast_signed();
-        if number != self.next_number {
-            return Err(StoreError::Fault(format!(
-                "a contact was to be added as number {number}, and {} is next",
-                self.next_number
-            )));
-        }
-        self.next_number += 1;
-        self.contacts += 1;
-        self.active += i64::from(addition.active);
-        Ok(())
-    }
-
-    fn update(&mut self, update: &Update) {
-        match update.active {
-            Some(true) => self.active += 1,
-            Some(false) => self.active -= 1,
-            None => {}
-        }
-    }
-}
-
 fn contact_number(number: i64) -> Result<ContactNumber, StoreError> {
     u64::try_from(number)
         .ok()
@@ -239,19 +208,11 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn find(&self, lookup: Lookup<'_>) -> rusqlite::Result<Vec<RowFound>> {
-        let Lookup { keys, values, phones_of_existing, phones_of_new } = lookup;
+        let Lookup { keys, values, phones_of_existing, phones_of_new: _ } = lookup;
         let mut found = vec![RowFound::default(); keys.len()];
         self.by_customer_id(keys, &mut found)?;
         let phones = self.by_number(keys, &mut found, values, phones_of_existing)?;
-        let asked = |row: &(usize, u64)| {
-            let (at, digits) = *row;
-            let (key, found) = (&keys[at], &found[at]);
-            match identity(key, found) {
-                Identity::Known => phones_of_existing && phones[at] != Some(digits),
-                Identity::Unknown => phones_of_new,
-                Identity::None => true,
-            }
-        };
+        let asked = |row: &(usize, u64)| lookup.wants_phone(&keys[row.0], &found[row.0], phones[row.0]);
         let mut wanted: Vec<(usize, u64)> =
             keys.iter().enumerate().filter_map(|(at, key)| Some((at, key.phone?.digits()))).filter(asked).collect();
         wanted.sort_unstable_by_key(|(_, digits)| *digits);
@@ -314,22 +275,6 @@ impl Finder<'_> {
         }
         Ok(phones)
     }
-}
-
-/// What the ids of a row say; a customer's id counts only where there is no other.
-enum Identity {
-    Known,
-    Unknown,
-    None,
-}
-
-fn identity(key: &IdentityKeys<'_>, found: &RowFound) -> Identity {
-    let known = match (key.signalvine_id, key.customer_id) {
-        (Some(_), _) => found.by_signalvine_id,
-        (None, Some(_)) => found.by_customer_id,
-        (None, None) => return Identity::None,
-    };
-    if known.is_some() { Identity::Known } else { Identity::Unknown }
 }
 
 fn number(row: &Row<'_>) -> rusqlite::Result<ContactNumber> {

@@ -46,7 +46,7 @@ use self::queue::Queue;
 use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::{Begin, ContactPage, ContactQuery, Store, StoreError};
+use super::{Begin, ContactPage, ContactQuery, OpenAs, Store, StoreError, refusal};
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -62,15 +62,6 @@ const PROGRAM_READS_MAX: usize = 8;
 
 /// The context that the key's check value is sealed with, and the value.
 const KEY_CHECK: &str = "roster";
-
-/// What a process does with the data.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OpenAs {
-    /// It accepts commands and carries them out. Only one process at a time can.
-    Server,
-    /// An operator's command, beside a server or without one: it touches no command.
-    Operator,
-}
 
 /// How an embedded store is opened.
 #[derive(Clone, Debug)]
@@ -195,9 +186,7 @@ impl SqliteStore {
     fn serving(&self) -> Result<(), StoreError> {
         match self.inner.open_as {
             OpenAs::Server => Ok(()),
-            OpenAs::Operator => {
-                Err(StoreError::Refused("only the server accepts commands and carries them out".to_owned()))
-            }
+            OpenAs::Operator => Err(refusal::not_serving()),
         }
     }
 

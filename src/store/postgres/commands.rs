@@ -1,0 +1,348 @@
+//! Accepting commands, and reading them. Whose turn it is, is decided in `queue`.
+
+use deadpool_postgres::Object;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+use super::connection::{Context, begin, is_taken};
+use super::payloads;
+use super::queue::NOW_MS;
+use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
+use crate::store::{StoreError, record, refusal};
+use crate::tenant::{AccountId, ProgramId, TokenNumber};
+
+/// How many expired signatures (and as many keys) of its token an accepting transaction clears away: more than it adds, so
+/// that they cannot pile up, and few enough that nobody waits for it.
+const FORGOTTEN_PER_ACCEPT_MAX: i64 = 8;
+
+/// How often accepting begins anew because another request with the same signature came in between.
+const TRIES_MAX: usize = 3;
+
+/// Up to this size a payload is written while the lane is locked: asking beforehand would cost more.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+
+pub(super) async fn remembered(
+    client: &Client,
+    token: TokenNumber,
+    signature: &[u8; 32],
+) -> Result<Option<Remembered>, StoreError> {
+    let looking = || "looking for a signature";
+    let found = client
+        .query_typed_opt(
+            "SELECT command, request_digest FROM signature WHERE token = $1 AND signature = $2",
+            &[(&token.0, Type::INT8), (&signature.as_slice(), Type::BYTEA)],
+        )
+        .await
+        .context(looking)?;
+    let Some(row) = found else { return Ok(None) };
+    let command = CommandId(row.try_get(0).context(looking)?);
+    Ok(Some(Remembered { command, request_digest: digest(&row, 1)? }))
+}
+
+/// What makes a request an earlier one.
+enum Known {
+    /// The signature was accepted before.
+    Signature(Accepted),
+    /// The key was accepted before, under another signature.
+    Key(Accepted),
+}
+
+async fn known(client: &Client, new: &NewCommand) -> Result<Option<Known>, StoreError> {
+    if let Some(Remembered { command, request_digest }) = remembered(client, new.token, &new.signature).await? {
+        let same = request_digest == new.request_digest;
+        let accepted = if same { Accepted::Replayed(command) } else { Accepted::SignatureReused };
+        return Ok(Some(Known::Signature(accepted)));
+    }
+    if let Some(key) = &new.idempotency
+        && let Some((command, body_digest)) = known_key(client, new, key).await?
+    {
+        let same = body_digest == key.body_digest;
+        let accepted = if same { Accepted::Replayed(command) } else { Accepted::IdempotencyKeyReused };
+        return Ok(Some(Known::Key(accepted)));
+    }
+    Ok(None)
+}
+
+async fn known_key(
+    client: &Client,
+    new: &NewCommand,
+    key: &IdempotencyKey,
+) -> Result<Option<(CommandId, Digest)>, StoreError> {
+    let looking = || "looking for an idempotency key";
+    let found = client
+        .query_typed_opt(
+            "SELECT command, body_digest FROM idempotency_key
+             WHERE token = $1 AND program = $2 AND key = $3 AND created_ms > $4",
+            &[
+                (&new.token.0, Type::INT8),
+                (&new.program.0, Type::UUID),
+                (&key.key, Type::TEXT),
+                (&key.forgotten_before_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(looking)?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some((CommandId(row.try_get(0).context(looking)?), digest(&row, 1)?)))
+}
+
+/// Accepts a command in a transaction of its own.
+pub(super) async fn accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
+    if new.payload.0.len() > SMALL_BYTES_MAX {
+        // Only to spare the database a large upload that is known: the transaction decides.
+        match known(client, new).await? {
+            Some(Known::Signature(accepted)) => return Ok(accepted),
+            // A key's replay is still to be remembered by its signature.
+            Some(Known::Key(_)) | None => {}
+        }
+    }
+    for _ in 0..TRIES_MAX {
+        if let Some(accepted) = try_accept(client, new, queue_max).await? {
+            return Ok(accepted);
+        }
+    }
+    Err(StoreError::Unavailable("the same request came in too often at once".to_owned()))
+}
+
+/// What an accepting transaction came to.
+enum Decision {
+    /// The command is stored.
+    Stored,
+    /// Nothing is to be stored.
+    Answer(Accepted),
+    /// The command is an earlier one by its key; only this signature is new.
+    SameKey(CommandId),
+    /// Another request with the signature, for another program, was accepted at the same moment.
+    Again,
+}
+
+/// `None` if it must begin anew.
+async fn try_accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Result<Option<Accepted>, StoreError> {
+    let accepting = || format!("accepting command {}", new.id);
+    let tx = begin(client).await.context(accepting)?;
+    let decision = decide(tx.client(), new, queue_max).await?;
+    if let Decision::Stored = decision {
+        tx.commit().await.context(accepting)?;
+        return Ok(Some(Accepted::New(new.id)));
+    }
+    // Waited for: while the lane is still locked, those who look for work pass it by.
+    tx.rollback().await.context(accepting)?;
+    match decision {
+        Decision::Stored | Decision::Again => Ok(None),
+        Decision::Answer(accepted) => Ok(Some(accepted)),
+        // Sent again without the key, it is still the same request.
+        Decision::SameKey(command) => Ok(remember(client, new, command).await?.then_some(Accepted::Replayed(command))),
+    }
+}
+
+async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Decision, StoreError> {
+    // A large upload goes before the lock, so that nobody waits for it; what is not committed leaves nothing.
+    let is_large = new.payload.0.len() > SMALL_BYTES_MAX;
+    if is_large {
+        payloads::write(client, new).await?;
+    }
+    let lane = Lane::lock(client, new).await?;
+    match known(client, new).await? {
+        Some(Known::Key(Accepted::Replayed(command))) => return Ok(Decision::SameKey(command)),
+        Some(Known::Signature(accepted) | Known::Key(accepted)) => return Ok(Decision::Answer(accepted)),
+        None => {}
+    }
+    let Some(lane) = lane else { return Err(refusal::no_program(new.account, new.program)) };
+    if lane.next_seq - lane.head >= i64::from(queue_max) {
+        return Ok(Decision::Answer(Accepted::QueueFull));
+    }
+    insert(client, new, lane.next_seq).await?;
+    if !is_large {
+        payloads::write(client, new).await?;
+    }
+    if !remember(client, new, new.id).await? {
+        return Ok(Decision::Again);
+    }
+    if let Some(key) = &new.idempotency {
+        remember_key(client, new, key).await?;
+    }
+    forget(client, new).await?;
+    Ok(Decision::Stored)
+}
+
+/// The ends of a program's queue; they stand still until the transaction ends.
+struct Lane {
+    head: i64,
+    next_seq: i64,
+}
+
+impl Lane {
+    async fn lock(client: &Client, new: &NewCommand) -> Result<Option<Lane>, StoreError> {
+        let locking = || format!("locking the queue of program {}", new.program);
+        let found = client
+            .query_typed_opt(
+                "SELECT head, next_seq FROM lane WHERE program = $1 AND account = $2 FOR UPDATE",
+                &[(&new.program.0, Type::UUID), (&new.account.0, Type::UUID)],
+            )
+            .await
+            .context(locking)?;
+        let Some(row) = found else { return Ok(None) };
+        Ok(Some(Lane { head: row.try_get(0).context(locking)?, next_seq: row.try_get(1).context(locking)? }))
+    }
+}
+
+/// Gives the command the next number of its program, and keeps it.
+async fn insert(client: &Client, new: &NewCommand, sequence: i64) -> Result<(), StoreError> {
+    let accepting = || format!("accepting command {}", new.id);
+    let options = record::options_to_json(&new.options)?;
+    let inserted = client
+        .execute_typed(
+            "INSERT INTO command
+               (program, seq, id, account, token, from_name, created_ms, payload_bytes, options)
+             SELECT $1, $2, $3, account, number, name, $4, $5, $6 FROM token WHERE number = $7 AND account = $8",
+            &[
+                (&new.program.0, Type::UUID),
+                (&sequence, Type::INT8),
+                (&new.id.0, Type::UUID),
+                (&new.created_ms, Type::INT8),
+                (&(new.payload.0.len() as u64).cast_signed(), Type::INT8),
+                (&options, Type::TEXT),
+                (&new.token.0, Type::INT8),
+                (&new.account.0, Type::UUID),
+            ],
+        )
+        .await
+        .context(accepting)?;
+    if inserted == 0 {
+        return Err(refusal::no_token(new.account, new.token.0));
+    }
+    // A queue that was empty is ready from now on; one that was not keeps its place.
+    client
+        .execute_typed(
+            "UPDATE lane SET next_seq = $2 + 1, ready_us = CASE WHEN head = $2
+                 THEN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint ELSE ready_us END
+             WHERE program = $1",
+            &[(&new.program.0, Type::UUID), (&sequence, Type::INT8)],
+        )
+        .await
+        .context(accepting)?;
+    Ok(())
+}
+
+/// Remembers the signature; says whether it was new.
+async fn remember(client: &Client, new: &NewCommand, command: CommandId) -> Result<bool, StoreError> {
+    let inserted = client
+        .execute_typed(
+            "INSERT INTO signature (token, signature, command, request_digest, remember_until_ms)
+             VALUES ($1, $2, $3, $4, $5)",
+            &[
+                (&new.token.0, Type::INT8),
+                (&new.signature.as_slice(), Type::BYTEA),
+                (&command.0, Type::UUID),
+                (&new.request_digest.as_slice(), Type::BYTEA),
+                (&new.remember_until_ms, Type::INT8),
+            ],
+        )
+        .await;
+    match inserted {
+        Err(error) if is_taken(&error) => Ok(false),
+        inserted => inserted.map(|_| true).context(|| "remembering a signature"),
+    }
+}
+
+async fn remember_key(client: &Client, new: &NewCommand, key: &IdempotencyKey) -> Result<(), StoreError> {
+    // One that is there is older than it is remembered: else it would have been found.
+    client
+        .execute_typed(
+            "INSERT INTO idempotency_key (token, program, key, command, body_digest, created_ms)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (token, program, key) DO UPDATE SET
+               command = excluded.command, body_digest = excluded.body_digest, created_ms = excluded.created_ms",
+            &[
+                (&new.token.0, Type::INT8),
+                (&new.program.0, Type::UUID),
+                (&key.key, Type::TEXT),
+                (&new.id.0, Type::UUID),
+                (&key.body_digest.as_slice(), Type::BYTEA),
+                (&new.created_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(|| "remembering an idempotency key")?;
+    Ok(())
+}
+
+/// Clears away some of what is no longer remembered of this token; what another request is clearing is left to it.
+async fn forget(client: &Client, new: &NewCommand) -> Result<(), StoreError> {
+    client
+        .execute_typed(
+            "DELETE FROM signature WHERE token = $1 AND signature IN
+               (SELECT signature FROM signature WHERE token = $1 AND remember_until_ms < $2
+                ORDER BY remember_until_ms LIMIT $3 FOR UPDATE SKIP LOCKED)",
+            &[(&new.token.0, Type::INT8), (&new.created_ms, Type::INT8), (&FORGOTTEN_PER_ACCEPT_MAX, Type::INT8)],
+        )
+        .await
+        .context(|| "forgetting signatures")?;
+    if let Some(key) = &new.idempotency {
+        client
+            .execute_typed(
+                "DELETE FROM idempotency_key WHERE token = $1 AND (program, key) IN
+                   (SELECT program, key FROM idempotency_key WHERE token = $1 AND created_ms <= $2
+                    ORDER BY created_ms LIMIT $3 FOR UPDATE SKIP LOCKED)",
+                &[
+                    (&new.token.0, Type::INT8),
+                    (&key.forgotten_before_ms, Type::INT8),
+                    (&FORGOTTEN_PER_ACCEPT_MAX, Type::INT8),
+                ],
+            )
+            .await
+            .context(|| "forgetting idempotency keys")?;
+    }
+    Ok(())
+}
+
+/// A command of an account. One whose claim has run out waits again, whoever may still be at it.
+pub(super) async fn command(client: &Client, account: AccountId, id: CommandId) -> Result<Option<Command>, StoreError> {
+    let reading = || format!("reading command {id}");
+    let found = client
+        .query_typed_opt(
+            &format!(
+                "SELECT command.program, from_name, created_ms, payload_bytes, seq - head + 1,
+                   seq = head AND running AND lease_until_ms > {NOW_MS}, rows,
+                   finished_ms, trace, CASE WHEN finished_ms IS NOT NULL THEN report END
+                 FROM command JOIN lane ON lane.program = command.program
+                 WHERE command.account = $1 AND command.id = $2"
+            ),
+            &[(&account.0, Type::UUID), (&id.0, Type::UUID)],
+        )
+        .await
+        .context(reading)?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some(Command {
+        id,
+        account,
+        program: ProgramId(row.try_get(0).context(reading)?),
+        from: row.try_get(1).context(reading)?,
+        created_ms: row.try_get(2).context(reading)?,
+        payload_bytes: row.try_get::<_, i64>(3).context(reading)?.cast_unsigned(),
+        state: state(&row, id)?,
+    }))
+}
+
+fn state(row: &Row, id: CommandId) -> Result<CommandState, StoreError> {
+    let reading = || format!("reading command {id}");
+    let position: i64 = row.try_get(4).context(reading)?;
+    let is_running: bool = row.try_get(5).context(reading)?;
+    let rows: i64 = row.try_get(6).context(reading)?;
+    let finished_ms: Option<i64> = row.try_get(7).context(reading)?;
+    let trace: Option<String> = row.try_get(8).context(reading)?;
+    let report: Option<String> = row.try_get(9).context(reading)?;
+    match (finished_ms, trace, report) {
+        (Some(finished_ms), Some(trace), Some(report)) => {
+            Ok(CommandState::Complete { report: Box::new(record::report_from_json(&report)?), trace, finished_ms })
+        }
+        (None, ..) if is_running => Ok(CommandState::Running { rows: rows.cast_unsigned() }),
+        (None, ..) => Ok(CommandState::Queued { position: u64::try_from(position).unwrap_or(1).max(1) }),
+        (Some(_), ..) => Err(StoreError::Fault(format!("command {id} is complete without a report"))),
+    }
+}
+
+fn digest(row: &Row, column: usize) -> Result<Digest, StoreError> {
+    let bytes: Vec<u8> = row.try_get(column).context(|| "reading a digest")?;
+    Digest::try_from(bytes).map_err(|_| StoreError::Fault("a digest in the database has a wrong length".to_owned()))
+}

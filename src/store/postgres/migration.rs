@@ -1,0 +1,114 @@
+//! Brings the database to the schema that this program knows, step by step.
+//!
+//! Nodes of two versions run side by side while a new one is rolled out. So a step only adds what the old nodes do not mind,
+//! and what they no longer need is taken away by a later version's step. Each step says with which version of the schema a
+//! program must at least be acquainted to go on beside it; a program that is older than that is refused.
+
+use deadpool_postgres::Pool;
+use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::connection::{Context, connection};
+use crate::store::StoreError;
+
+/// A step of the schema. It is never changed once it is released: its digest is kept.
+pub(super) struct Step {
+    pub(super) sql: &'static str,
+    /// Programs that know this many steps, or more, work with the schema that it makes.
+    pub(super) works_with: i32,
+}
+
+/// All steps.
+pub(super) const STEPS: &[Step] =
+    &[Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 }];
+
+/// What the nodes that start at once line up by, within their transactions: "roster" as a number.
+const LOCK: i64 = 0x0000_726f_7374_6572;
+
+/// Does the steps that the database lacks, each in a transaction of its own: a step is done or not begun.
+pub(super) async fn migrate(pool: &Pool, steps: &[Step]) -> Result<(), StoreError> {
+    let mut client = connection(pool).await?;
+    // Usually there is nothing to do, and then nobody waits for anybody.
+    while pending(&client, steps).await?.is_some() {
+        let migrating = || "migrating the database";
+        let tx = client.transaction().await.context(migrating)?;
+        tx.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await.context(migrating)?;
+        tx.batch_execute(
+            "CREATE TABLE IF NOT EXISTS schema_step (
+                 step       int PRIMARY KEY,
+                 digest     bytea NOT NULL,
+                 works_with int NOT NULL,
+                 done_at    timestamptz NOT NULL DEFAULT now()
+             )",
+        )
+        .await
+        .context(migrating)?;
+        // Asked again under the lock: another node may have done the step meanwhile.
+        if let Some((number, step)) = pending(tx.client(), steps).await? {
+            do_step(tx.client(), number, step).await?;
+            tx.commit().await.context(migrating)?;
+        }
+    }
+    Ok(())
+}
+
+async fn do_step(client: &Client, number: i32, step: &Step) -> Result<(), StoreError> {
+    let migrating = || format!("migrating the database to schema {number}");
+    client.batch_execute(step.sql).await.context(migrating)?;
+    client
+        .execute_typed(
+            "INSERT INTO schema_step (step, digest, works_with) VALUES ($1, $2, $3)",
+            &[(&number, Type::INT4), (&digest(step), Type::BYTEA), (&step.works_with, Type::INT4)],
+        )
+        .await
+        .context(migrating)?;
+    tracing::info!(schema = number, "the database was migrated");
+    Ok(())
+}
+
+/// The first step that is not done, if the done ones are those that this program knows.
+async fn pending<'a>(client: &Client, steps: &'a [Step]) -> Result<Option<(i32, &'a Step)>, StoreError> {
+    let done = done(client).await?;
+    for ((number, known, _), step) in done.iter().zip(steps) {
+        if *known != digest(step) {
+            return Err(StoreError::Refused(format!(
+                "step {number} of this database's schema is not the one that this roster knows; \
+                 use the roster that made it"
+            )));
+        }
+    }
+    let knows = steps.len();
+    if let Some((number, _, _)) = done.iter().skip(knows).find(|(_, _, works_with)| *works_with as usize > knows) {
+        return Err(StoreError::Refused(format!(
+            "this database has schema {number}, but this roster knows schemas up to {knows} only; \
+             use the roster that migrated it, or a newer one"
+        )));
+    }
+    Ok(steps.iter().enumerate().nth(done.len()).map(|(at, step)| (at as i32 + 1, step)))
+}
+
+/// Number, digest and `works_with` of the steps done, in their order.
+async fn done(client: &Client) -> Result<Vec<(i32, Vec<u8>, i32)>, StoreError> {
+    let reading = || "reading the schema's version";
+    let is_there = client
+        .query_typed_one("SELECT to_regclass('schema_step') IS NOT NULL", &[])
+        .await
+        .and_then(|row| row.try_get::<_, bool>(0))
+        .context(reading)?;
+    if !is_there {
+        return Ok(Vec::new());
+    }
+    let rows = client
+        .query_typed("SELECT step, digest, works_with FROM schema_step ORDER BY step", &[])
+        .await
+        .context(reading)?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        .collect::<Result<_, _>>()
+        .context(reading)
+}
+
+fn digest(step: &Step) -> Vec<u8> {
+    Sha256::digest(step.sql).to_vec()
+}

@@ -1,0 +1,344 @@
+//! The home of many nodes: one PostgreSQL database, which holds everything, payloads too. So any node can take any request and
+//! carry out any command, and a node has nothing that it could lose.
+//!
+//! A node that dies is noticed by its leases running out; one that only slept finds another attempt's number in the lane,
+//! and its import is undone. Nothing depends on the state of a session, so a pooler of transactions may stand in between.
+//!
+//! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
+
+mod accounts;
+mod commands;
+mod connection;
+mod contacts;
+mod import_tx;
+mod migration;
+mod payloads;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Pool};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_postgres::types::Type;
+
+use self::accounts::SealedToken;
+use self::connection::{Context, connection};
+use self::queue::Queue;
+use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::{Begin, ContactPage, ContactQuery, OpenAs, Store, StoreError, refusal};
+use crate::command::test_point::test_point;
+use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
+use crate::contact::{Contact, ContactId, FieldType, Schema};
+use crate::import::Report;
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+
+/// The context that the key's check value is sealed with, and the value.
+const KEY_CHECK: &str = "roster";
+
+/// How a store in a database is opened.
+#[derive(Clone, Debug)]
+pub struct PostgresSettings {
+    /// Where the database is: `postgres://user:password@host:5432/name`. Several hosts may be named.
+    pub url: Secret,
+    /// Where the master key comes from. All nodes have the same, so it is never made here.
+    pub master_key: MasterKeySource,
+    /// What the process does with it.
+    pub open_as: OpenAs,
+    /// How many commands of one program may wait and run; more are turned away.
+    pub queue_max: u32,
+    /// How long a claim stands without being renewed: after so long the work of a node that died is taken over.
+    pub lease: Duration,
+    /// How many connections this node has at most; each running import holds one.
+    pub connections_max: usize,
+}
+
+/// The store of many nodes.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    /// The runtime that the pool's connections live on.
+    handle: Handle,
+    renewal: JoinHandle<()>,
+}
+
+struct Shared {
+    pool: Pool,
+    queue: Queue,
+    key: MasterKey,
+    open_as: OpenAs,
+    queue_max: u32,
+    lease_ms: i64,
+    /// What this process is called in the lanes that it has claimed.
+    node: String,
+}
+
+impl PostgresStore {
+    /// Connects, and migrates the database where it lacks something.
+    pub async fn open(settings: PostgresSettings) -> Result<PostgresStore, StoreError> {
+        let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max } = settings;
+        if let MasterKeySource::FileOrNew(_) = master_key {
+            return Err(StoreError::Refused(
+                "all nodes of a database share one master key: give it with ROSTER_MASTER_KEY, or name its file with \
+                 ROSTER_MASTER_KEY_FILE"
+                    .to_owned(),
+            ));
+        }
+        let key = MasterKey::load(&master_key)?;
+        let pool = connection::pool(url.expose(), connections_max)?;
+        migration::migrate(&pool, migration::STEPS).await?;
+        check_key(&pool, &key).await?;
+        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        let shared =
+            Arc::new(Shared { pool, queue: Queue::default(), key, open_as, queue_max, lease_ms, node: node_name() });
+        let renewal = tokio::spawn(queue::renew_for_ever(Arc::downgrade(&shared), lease));
+        Ok(PostgresStore { shared, handle: Handle::current(), renewal })
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        connection(&self.shared.pool).await
+    }
+
+    /// What only a node that serves may do.
+    fn serving(&self) -> Result<(), StoreError> {
+        match self.shared.open_as {
+            OpenAs::Server => Ok(()),
+            OpenAs::Operator => Err(refusal::not_serving()),
+        }
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError> {
+        accounts::create_account(&**self.client().await?, name, now_ms).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        accounts::accounts(&**self.client().await?).await
+    }
+
+    async fn create_program(
+        &self,
+        account: AccountId,
+        program: NewProgram,
+        now_ms: i64,
+    ) -> Result<Program, StoreError> {
+        accounts::create_program(&**self.client().await?, account, program, now_ms).await
+    }
+
+    async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
+        accounts::programs(&**self.client().await?, account).await
+    }
+
+    async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError> {
+        accounts::find_program(&**self.client().await?, program).await
+    }
+
+    async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
+        accounts::set_program_active(&**self.client().await?, account, program, active).await
+    }
+
+    async fn add_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        field_type: FieldType,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let adding = || format!("adding a field to program {program}");
+        let mut client = self.client().await?;
+        let tx = connection::begin(&mut client).await.context(adding)?;
+        accounts::add_field(&tx, (account, program), name, field_type, now_ms).await?;
+        tx.commit().await.context(adding)
+    }
+
+    async fn remove_field(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let removing = || format!("removing a field of program {program}");
+        let mut client = self.client().await?;
+        let tx = connection::begin(&mut client).await.context(removing)?;
+        accounts::remove_field(&tx, (account, program), name, now_ms).await?;
+        tx.commit().await.context(removing)
+    }
+
+    async fn create_token(
+        &self,
+        account: AccountId,
+        name: &str,
+        token: &str,
+        secret: &Secret,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let sealed = self.shared.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
+        let token = SealedToken { account, name, token, sealed };
+        accounts::create_token(&**self.client().await?, &token, now_ms).await
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
+        accounts::tokens(&**self.client().await?, account).await
+    }
+
+    async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
+        accounts::revoke_token(&**self.client().await?, token, now_ms).await
+    }
+
+    async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
+        accounts::token(&**self.client().await?, &self.shared.key, token).await
+    }
+
+    async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
+        accounts::program(&**self.client().await?, account, program).await
+    }
+
+    async fn schema(&self, account: AccountId, program: ProgramId) -> Result<Schema, StoreError> {
+        let client = self.client().await?;
+        accounts::the_program(&client, account, program).await?;
+        accounts::schema(&client, program).await
+    }
+
+    async fn remembered(&self, token: TokenNumber, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError> {
+        commands::remembered(&**self.client().await?, token, signature).await
+    }
+
+    async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
+        self.serving()?;
+        test_point("accept.before_commit");
+        let accepted = commands::accept(&mut self.client().await?, &command, self.shared.queue_max).await;
+        // Whatever came of it: a worker may have passed the lane by while it was locked for this.
+        self.shared.queue.announce_work();
+        accepted
+    }
+
+    async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
+        let found = commands::command(&**self.client().await?, account, command).await?;
+        // Of what runs here, this node knows more than it has told.
+        Ok(found.map(|mut found| {
+            if let (CommandState::Running { rows }, Some(known)) =
+                (&mut found.state, self.shared.queue.progress(command))
+            {
+                *rows = known;
+            }
+            found
+        }))
+    }
+
+    async fn contacts(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: ContactQuery,
+    ) -> Result<ContactPage, StoreError> {
+        let client = self.client().await?;
+        let program = accounts::the_program(&client, account, program).await?;
+        contacts::page(&client, program.id, program.tag, query).await
+    }
+
+    async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {
+        let client = self.client().await?;
+        let Some(program) = accounts::program_by_tag(&client, account, contact.tag).await? else { return Ok(None) };
+        let found = contacts::contact(&client, program.id, contact).await?;
+        Ok(found.map(|contact| (program, contact)))
+    }
+
+    async fn claim(&self, reach: Reach, _now_ms: i64) -> Result<Option<Claim>, StoreError> {
+        self.serving()?;
+        queue::claim(&self.shared, reach).await
+    }
+
+    async fn work_arrived(&self, reach: Reach) {
+        self.shared.queue.arrived(reach).await;
+    }
+
+    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
+        queue::give_back(&self.shared, claim).await
+    }
+
+    async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError> {
+        queue::finish(&self.shared, claim, report, trace, now_ms).await
+    }
+
+    fn completions(&self) -> &Completions {
+        &self.shared.queue.completions
+    }
+
+    fn progress(&self, claim: &Claim, rows: u64) {
+        if self.shared.queue.set_progress(claim, rows) {
+            let (shared, claim) = (Arc::clone(&self.shared), claim.clone());
+            self.handle.spawn(async move {
+                if let Err(fault) = queue::tell_progress(&shared, &claim, rows).await {
+                    tracing::debug!(command = %claim.command, %fault, "progress was not told");
+                }
+            });
+        }
+    }
+
+    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(payloads::open(&self.shared, &self.handle, claim)?))
+    }
+
+    fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
+        import_tx::begin(&self.shared, &self.handle, claim, now_ms)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.renewal.abort();
+        self.shared.pool.close();
+        Ok(())
+    }
+}
+
+/// Waits for database work, on a thread that may be one of the runtime's own.
+fn blocking<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| handle.block_on(work))
+}
+
+/// Makes sure that the key is the one that this database's secrets were sealed with; the first node's becomes that.
+async fn check_key(pool: &Pool, key: &MasterKey) -> Result<(), StoreError> {
+    let checking = || "checking the master key";
+    let client = connection(pool).await?;
+    let sealed = key.seal(Purpose::KeyCheck, KEY_CHECK, KEY_CHECK.as_bytes())?;
+    client
+        .execute_typed(
+            "INSERT INTO master_key_check (one, sealed) VALUES (1, $1) ON CONFLICT (one) DO NOTHING",
+            &[(&sealed, Type::BYTEA)],
+        )
+        .await
+        .context(checking)?;
+    let known: Vec<u8> = client
+        .query_typed_one("SELECT sealed FROM master_key_check", &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .context(checking)?;
+    match key.open(Purpose::KeyCheck, KEY_CHECK, &known) {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Refused(
+            "the master key is not the one that the tokens' secrets in this database were sealed with; \
+             start with the key that belongs to it"
+                .to_owned(),
+        )),
+    }
+}
+
+/// For people who look at the lanes; nothing depends on it.
+fn node_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
+}

@@ -1,0 +1,323 @@
+//! The queue over all nodes: claims with a lease, their renewal, and what wakes the workers of this node.
+//!
+//! Time in a lease is the database's, so that nodes whose clocks disagree do not take each other's work.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::Shared;
+use super::connection::{Context, connection};
+use crate::command::{Claim, CommandId, Completions, Reach};
+use crate::import::Report;
+use crate::store::{StoreError, record};
+use crate::tenant::{AccountId, ProgramId};
+
+/// The database's clock, in milliseconds and microseconds since 1970-01-01 UTC.
+pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+const NOW_US: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// How long a worker waits for a word before it looks by itself: other nodes' words do not reach it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the progress of an import is told to the other nodes.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A lease is renewed so many times before it would run out.
+const RENEWALS_PER_LEASE: u32 = 4;
+
+/// What this node knows of the queue.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) completions: Completions,
+    arrived: Notify,
+    /// The same, for who takes only small files.
+    small_arrived: Notify,
+    /// The claims that this node holds.
+    held: Mutex<HashMap<CommandId, Held>>,
+}
+
+struct Held {
+    program: ProgramId,
+    sequence: i64,
+    attempt: u32,
+    rows: u64,
+    told: Instant,
+}
+
+impl Queue {
+    /// Something may be claimable.
+    pub(super) fn announce_work(&self) {
+        self.arrived.notify_one();
+        self.small_arrived.notify_one();
+    }
+
+    /// Ends after a word, or after a while without one.
+    pub(super) async fn arrived(&self, reach: Reach) {
+        let arrived = match reach {
+            Reach::Any => &self.arrived,
+            Reach::Small => &self.small_arrived,
+        };
+        // Running out of time is an end like the other.
+        let _ = tokio::time::timeout(LOOK_EVERY, arrived.notified()).await;
+    }
+
+    fn hold(&self, claim: &Claim) {
+        let held = Held {
+            program: claim.program,
+            sequence: claim.sequence,
+            attempt: claim.attempt,
+            rows: 0,
+            told: Instant::now(),
+        };
+        self.held().insert(claim.command, held);
+    }
+
+    /// The claim is over. (A later one of the same command, by this node too, is not.)
+    fn let_go(&self, claim: &Claim) {
+        let mut held = self.held();
+        if held.get(&claim.command).is_some_and(|held| held.attempt == claim.attempt) {
+            held.remove(&claim.command);
+        }
+    }
+
+    /// The rows of a command that runs here.
+    pub(super) fn progress(&self, command: CommandId) -> Option<u64> {
+        self.held().get(&command).map(|held| held.rows)
+    }
+
+    /// Keeps the rows; says whether it is time to tell the others.
+    pub(super) fn set_progress(&self, claim: &Claim, rows: u64) -> bool {
+        let mut held = self.held();
+        let Some(held) = held.get_mut(&claim.command).filter(|held| held.attempt == claim.attempt) else {
+            return false;
+        };
+        held.rows = rows;
+        let is_time = held.told.elapsed() >= PROGRESS_EVERY;
+        if is_time {
+            held.told = Instant::now();
+        }
+        is_time
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<CommandId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes on the command whose turn it is. The lane is skipped while another node is at it, which will say so when it is done.
+pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
+    let claiming = || "claiming a command";
+    let payload_bytes_max = match reach {
+        Reach::Any => i64::MAX,
+        Reach::Small => Reach::SMALL_BYTES_MAX.cast_signed(),
+    };
+    let client = connection(&shared.pool).await?;
+    let found = client
+        .query_typed_opt(
+            &format!(
+                "WITH next AS (
+                     SELECT lane.program FROM lane JOIN turn ON turn.account = lane.account
+                     JOIN command ON command.program = lane.program AND command.seq = lane.head
+                     WHERE command.payload_bytes <= $3 AND head < next_seq AND (NOT running OR lease_until_ms <= {NOW_MS})
+                     ORDER BY turn.served_us, lane.ready_us, lane.program
+                     LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
+                 ), taken AS (
+                     UPDATE lane SET running = true, attempt = attempt + 1, rows = 0, node = $2,
+                       lease_until_ms = {NOW_MS} + $1
+                     FROM next WHERE lane.program = next.program
+                     RETURNING lane.program, lane.account, head, attempt
+                 ), served AS (
+                     UPDATE turn SET served_us = {NOW_US} FROM taken WHERE turn.account = taken.account
+                 )
+                 SELECT program, account, head, attempt FROM taken"
+            ),
+            &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],
+        )
+        .await
+        .context(claiming)?;
+    let Some(row) = found else { return Ok(None) };
+    let program = ProgramId(row.try_get(0).context(claiming)?);
+    let account = AccountId(row.try_get(1).context(claiming)?);
+    let sequence: i64 = row.try_get(2).context(claiming)?;
+    let attempt: i32 = row.try_get(3).context(claiming)?;
+    // In a statement of its own: the command may have been accepted after the first one began to look.
+    let row = client
+        .query_typed_opt(
+            "SELECT id, options FROM command WHERE program = $1 AND seq = $2",
+            &[(&program.0, Type::UUID), (&sequence, Type::INT8)],
+        )
+        .await
+        .context(claiming)?
+        .ok_or_else(|| StoreError::Fault(format!("program {program} has no command number {sequence}")))?;
+    let command = CommandId(row.try_get(0).context(claiming)?);
+    let options = record::options_from_json(row.try_get(1).context(claiming)?)?;
+    let claim = Claim { command, sequence, account, program, attempt: attempt.unsigned_abs(), options };
+    shared.queue.hold(&claim);
+    // One word may stand for many arrivals: who takes one passes it on.
+    shared.queue.announce_work();
+    Ok(Some(claim))
+}
+
+/// The condition on `lane` under which a claim stands; its parameters are those of [`fence`].
+const STANDS: &str = "lane.program = $1 AND head = $2 AND attempt = $3 AND running";
+
+pub(super) async fn give_back(shared: &Shared, claim: &Claim) -> Result<(), StoreError> {
+    // Whatever comes of it, the lease is renewed no more, so it waits again soon.
+    shared.queue.let_go(claim);
+    let client = connection(&shared.pool).await?;
+    let changed = client
+        .execute_typed(
+            &format!("UPDATE lane SET running = false, rows = 0, ready_us = {NOW_US} WHERE {STANDS}"),
+            &[
+                (&claim.program.0, Type::UUID),
+                (&claim.sequence, Type::INT8),
+                (&claim.attempt.cast_signed(), Type::INT4),
+            ],
+        )
+        .await
+        .context(|| format!("giving command {} back", claim.command))?;
+    if changed == 0 {
+        return Err(StoreError::LostClaim);
+    }
+    shared.queue.announce_work();
+    Ok(())
+}
+
+pub(super) async fn finish(
+    shared: &Shared,
+    claim: &Claim,
+    report: &Report,
+    trace: &str,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let report = record::report_to_json(report)?;
+    let client = connection(&shared.pool).await?;
+    // One statement: the lane moves on and the command is complete, or neither.
+    let changed = client
+        .execute_typed(
+            &format!(
+                "WITH done AS (
+                     UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
+                       ready_us = {NOW_US}
+                     WHERE {STANDS} RETURNING lane.program
+                 )
+                 UPDATE command SET report = $4, trace = $5, finished_ms = $6 FROM done
+                 WHERE command.program = done.program AND command.seq = $2"
+            ),
+            &[
+                (&claim.program.0, Type::UUID),
+                (&claim.sequence, Type::INT8),
+                (&claim.attempt.cast_signed(), Type::INT4),
+                (&report, Type::TEXT),
+                (&trace, Type::TEXT),
+                (&now_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(|| format!("finishing command {}", claim.command))?;
+    if changed == 0 {
+        shared.queue.let_go(claim);
+        return Err(StoreError::LostClaim);
+    }
+    shared.queue.let_go(claim);
+    shared.queue.completions.announce(claim.command);
+    shared.queue.announce_work();
+    Ok(())
+}
+
+/// Makes sure, in the import's transaction, that the claim stands, and that nobody takes it over before the transaction ends.
+pub(super) async fn fence(client: &Client, claim: &Claim) -> Result<(), StoreError> {
+    let stands = client
+        .query_typed_opt(
+            &format!("SELECT 1 FROM lane WHERE {STANDS} FOR UPDATE"),
+            &[
+                (&claim.program.0, Type::UUID),
+                (&claim.sequence, Type::INT8),
+                (&claim.attempt.cast_signed(), Type::INT4),
+            ],
+        )
+        .await
+        .context(|| format!("checking the claim of command {}", claim.command))?;
+    stands.map(|_| ()).ok_or(StoreError::LostClaim)
+}
+
+/// The same without a lock, to spare work that could not be committed.
+pub(super) async fn check_claim(client: &Client, claim: &Claim) -> Result<(), StoreError> {
+    let stands = client
+        .query_typed_opt(
+            &format!("SELECT 1 FROM lane WHERE {STANDS}"),
+            &[
+                (&claim.program.0, Type::UUID),
+                (&claim.sequence, Type::INT8),
+                (&claim.attempt.cast_signed(), Type::INT4),
+            ],
+        )
+        .await
+        .context(|| format!("checking the claim of command {}", claim.command))?;
+    stands.map(|_| ()).ok_or(StoreError::LostClaim)
+}
+
+/// Tells the other nodes how many rows were judged.
+pub(super) async fn tell_progress(shared: &Shared, claim: &Claim, rows: u64) -> Result<(), StoreError> {
+    let client = connection(&shared.pool).await?;
+    client
+        .execute_typed(
+            &format!("UPDATE lane SET rows = $4 WHERE {STANDS}"),
+            &[
+                (&claim.program.0, Type::UUID),
+                (&claim.sequence, Type::INT8),
+                (&claim.attempt.cast_signed(), Type::INT4),
+                (&rows.cast_signed(), Type::INT8),
+            ],
+        )
+        .await
+        .context(|| format!("telling the progress of command {}", claim.command))?;
+    Ok(())
+}
+
+/// Renews the leases of all claims that this node holds, for as long as the store is there.
+pub(super) async fn renew_for_ever(shared: Weak<Shared>, lease: Duration) {
+    loop {
+        tokio::time::sleep(lease / RENEWALS_PER_LEASE).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if let Err(fault) = renew(&shared).await {
+            tracing::warn!(%fault, "leases could not be renewed");
+        }
+    }
+}
+
+async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let (mut programs, mut sequences, mut attempts) = (Vec::<Uuid>::new(), Vec::<i64>::new(), Vec::<i32>::new());
+    for held in shared.queue.held().values() {
+        programs.push(held.program.0);
+        sequences.push(held.sequence);
+        attempts.push(held.attempt.cast_signed());
+    }
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let client = connection(&shared.pool).await?;
+    client
+        .execute_typed(
+            &format!(
+                "UPDATE lane SET lease_until_ms = {NOW_MS} + $4
+                 FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS held (program, seq, attempt)
+                 WHERE lane.program = held.program AND lane.head = held.seq AND lane.attempt = held.attempt AND running"
+            ),
+            &[
+                (&programs, Type::UUID_ARRAY),
+                (&sequences, Type::INT8_ARRAY),
+                (&attempts, Type::INT4_ARRAY),
+                (&shared.lease_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(|| "renewing leases")?;
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! What only the home of many nodes does: its schema, its key, its leases, and losing the database. What every home does is
+//! told in `store::suite`.
+
+use uuid::Uuid;
+
+use super::migration::{STEPS, Step, migrate};
+use super::*;
+use crate::command::{Payload, Reach};
+use crate::contact::{ContactNumber, Phone, Profile, Region};
+use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
+use crate::store::ImportTx;
+use crate::store::suite::settings;
+use crate::store::test_server::{new_database, query_in};
+
+const NOW: i64 = 1_763_812_800_000;
+
+async fn open(url: &str) -> PostgresStore {
+    PostgresStore::open(settings(url)).await.expect("the store opens")
+}
+
+async fn refusal(settings: PostgresSettings) -> String {
+    match PostgresStore::open(settings).await {
+        Err(StoreError::Refused(sentence)) => sentence,
+        Err(other) => unreachable!("{other}"),
+        Ok(_) => unreachable!("it opened"),
+    }
+}
+
+/// An account with a program and a token.
+struct Tenant {
+    account: AccountId,
+    program: ProgramId,
+    token: TokenNumber,
+}
+
+async fn tenant(store: &PostgresStore) -> Tenant {
+    let account = store.create_account("One", NOW).await.expect("an account").id;
+    let new = NewProgram { name: "Fall".to_owned(), region: Region::US, phone: None, timezone: None };
+    let program = store.create_program(account, new, NOW).await.expect("a program").id;
+    store.create_token(account, "T", "T", &Secret::new("S".to_owned()), NOW).await.expect("a token");
+    let token = store.token("T").await.expect("readable").expect("the token").number;
+    Tenant { account, program, token }
+}
+
+fn request(tenant: &Tenant, number: u8) -> NewCommand {
+    NewCommand {
+        id: CommandId(Uuid::new_v4()),
+        account: tenant.account,
+        program: tenant.program,
+        token: tenant.token,
+        created_ms: NOW,
+        options: ImportOptions { new: New::Add, existing: Existing::Ignore, mode: Mode::Row },
+        payload: Payload("phone\n".to_owned()),
+        signature: [number; 32],
+        request_digest: [number; 32],
+        remember_until_ms: NOW + 1,
+        idempotency: None,
+    }
+}
+
+async fn claim(store: &PostgresStore) -> Claim {
+    store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim")
+}
+
+fn begin(store: &PostgresStore, claim: &Claim) -> Box<dyn ImportTx> {
+    match store.begin_import(claim, NOW).expect("begun") {
+        Begin::Open(import) => import,
+        Begin::AlreadyApplied(_) => unreachable!("it was applied already"),
+    }
+}
+
+fn addition(number: u64, phone: u64) -> Change {
+    Change::Add(Addition {
+        number: ContactNumber::new(number).expect("in range"),
+        customer_id: format!("XqCustomer{number}"),
+        phone: Phone::from_digits(phone),
+        active: true,
+        profile: Profile::default(),
+    })
+}
+
+fn report() -> Report {
+    let counts = Counts { read: 1, added: 1, ..Counts::default() };
+    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_at_once_migrate_once() {
+    let url = new_database();
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            let settings = settings(&url);
+            tokio::spawn(async move { PostgresStore::open(settings).await.map(drop) })
+        })
+        .collect();
+    for start in starts {
+        start.await.expect("no panic").expect("it opens");
+    }
+    assert_eq!(query_in(&url, "SELECT count(*) FROM schema_step"), STEPS.len().to_string());
+    assert_eq!(query_in(&url, "SELECT count(*) FROM master_key_check"), "1");
+}
+
+/// Two versions side by side: the new one has migrated, and the old one goes on, and starts, if the step says that it can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_node_works_beside_a_newer_one_as_far_as_the_schema_says() {
+    let url = new_database();
+    let old = open(&url).await;
+    let tenant = tenant(&old).await;
+    old.accept(request(&tenant, 1)).await.expect("accepted");
+    let claim = claim(&old).await;
+    let add = |sql, works_with| Step { sql, works_with };
+    let known = || STEPS.iter().map(|step| add(step.sql, step.works_with));
+    let knows = STEPS.len() as i32;
+
+    let newer: Vec<Step> = known().chain([add("ALTER TABLE contact ADD COLUMN note text", knows)]).collect();
+    migrate(&old.shared.pool, &newer).await.expect("migrated");
+    let mut import = begin(&old, &claim);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    import.commit(&report()).expect("committed");
+    old.finish(&claim, &report(), "t", NOW).await.expect("finished");
+    drop(open(&url).await);
+
+    let newest: Vec<Step> =
+        known().chain([add("ALTER TABLE contact ADD COLUMN note text", knows), add("SELECT 1", knows + 2)]).collect();
+    migrate(&old.shared.pool, &newest).await.expect("migrated");
+    let sentence = refusal(settings(&url)).await;
+    assert!(sentence.contains(&format!("this database has schema {}", knows + 2)), "{sentence}");
+    migrate(&old.shared.pool, &newest).await.expect("the newest goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_was_changed_or_fails_is_told() {
+    let url = new_database();
+    let store = open(&url).await;
+    let broken: Vec<Step> = STEPS
+        .iter()
+        .map(|step| Step { sql: step.sql, works_with: step.works_with })
+        .chain([Step { sql: "CREATE TABLE half (x int); CREATE TABLE half (x int)", works_with: 1 }])
+        .collect();
+    assert!(matches!(migrate(&store.shared.pool, &broken).await, Err(StoreError::Fault(_))));
+    assert_eq!(query_in(&url, "SELECT to_regclass('half') IS NULL"), "t", "a step is done or not begun");
+    query_in(&url, "UPDATE schema_step SET digest = 'x'");
+    assert!(refusal(settings(&url)).await.contains("step 1 of this database's schema is not the one"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_must_be_given_and_fit() {
+    let url = new_database();
+    let made = MasterKeySource::FileOrNew("/nowhere/master.key".into());
+    assert!(refusal(PostgresSettings { master_key: made, ..settings(&url) }).await.contains("ROSTER_MASTER_KEY"));
+    drop(open(&url).await);
+    let other = MasterKeySource::Text("1".repeat(64).into());
+    assert!(refusal(PostgresSettings { master_key: other, ..settings(&url) }).await.contains("the master key is not"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_be_is_told_without_its_password() {
+    let url = |url: &str| PostgresSettings { url: Secret::new(url.to_owned()), ..settings("") };
+    let sentence = refusal(url("postgres://roster:XqPassword@[::1/x")).await;
+    assert!(!sentence.contains("XqPassword"), "{sentence}");
+    let known = new_database();
+    assert!(refusal(url(&format!("{known}_not"))).await.contains("does not exist"));
+    // Nobody listens there.
+    let away = PostgresStore::open(url("postgres://roster:XqPassword@127.0.0.1:1/roster")).await.map(drop);
+    let Err(StoreError::Unavailable(sentence)) = away else { unreachable!("{away:?}") };
+    assert!(!sentence.contains("XqPassword"), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_touches_no_command() {
+    let url = new_database();
+    let store = open(&url).await;
+    let tenant = tenant(&store).await;
+    store.accept(request(&tenant, 1)).await.expect("accepted");
+    let operator =
+        PostgresStore::open(PostgresSettings { open_as: OpenAs::Operator, ..settings(&url) }).await.expect("it opens");
+    assert!(matches!(operator.accept(request(&tenant, 2)).await, Err(StoreError::Refused(_))));
+    assert!(matches!(operator.claim(Reach::Any, NOW).await, Err(StoreError::Refused(_))));
+}
+
+/// Two nodes; the first one sleeps past its lease while its import is open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_taken_over_when_its_lease_has_run_out() {
+    let url = new_database();
+    let (one, two) = (open(&url).await, open(&url).await);
+    let tenant = tenant(&one).await;
+    one.accept(request(&tenant, 1)).await.expect("accepted");
+    let old = claim(&one).await;
+    let mut import = begin(&one, &old);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    assert_eq!(two.claim(Reach::Any, NOW).await.expect("claimable"), None, "its lease stands");
+    query_in(&url, "UPDATE lane SET lease_until_ms = 1");
+    let new = claim(&two).await;
+    assert_eq!((new.command, new.attempt), (old.command, 2));
+    assert_eq!(import.commit(&report()), Err(StoreError::LostClaim));
+    assert_eq!(one.finish(&old, &report(), "t", NOW).await, Err(StoreError::LostClaim));
+    let mut import = begin(&two, &new);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    import.commit(&report()).expect("committed");
+    two.finish(&new, &report(), "t", NOW).await.expect("finished");
+    assert_eq!(query_in(&url, "SELECT contacts, (SELECT count(*) FROM contact) FROM stock"), "1|1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_until_the_claim_is_over() {
+    let url = new_database();
+    let store = PostgresStore::open(PostgresSettings { lease: Duration::from_secs(1), ..settings(&url) })
+        .await
+        .expect("it opens");
+    let tenant = tenant(&store).await;
+    store.accept(request(&tenant, 1)).await.expect("accepted");
+    let claim = claim(&store).await;
+    let until = || query_in(&url, "SELECT lease_until_ms FROM lane").parse::<i64>().expect("a number");
+    let first = until();
+    // Three leases long: it could not stand without being renewed.
+    while until() < first + 3_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.claim(Reach::Any, NOW).await.expect("claimable"), None);
+    store.give_back(&claim).await.expect("given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_tells_no_contact() {
+    let url = new_database();
+    let store = open(&url).await;
+    let tenant = tenant(&store).await;
+    store.accept(request(&tenant, 1)).await.expect("accepted");
+    let claim = claim(&store).await;
+    let mut import = begin(&store, &claim);
+    let twice = import.apply(&[addition(1, 13_035_550_001), addition(2, 13_035_550_001)]);
+    let Err(StoreError::Fault(sentence)) = twice else { unreachable!("{twice:?}") };
+    assert!(sentence.contains("contact_phone") && !sentence.contains("303555"), "{sentence}");
+}
+
+/// What a failover does to a node: its connections end, and for a while there is nothing that can be written to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_away_comes_back_without_a_restart() {
+    let url = new_database();
+    let store = open(&url).await;
+    let tenant = tenant(&store).await;
+    store.accept(request(&tenant, 1)).await.expect("accepted");
+    let claim = claim(&store).await;
+    let mut import = begin(&store, &claim);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    let name = url.rsplit('/').next().expect("a name");
+    query_in(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    query_in(
+        &url,
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    assert!(matches!(import.commit(&report()), Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.begin_import(&claim, NOW), Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.accept(request(&tenant, 2)).await, Err(StoreError::Unavailable(_))));
+
+    query_in(&url, &format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET ALL; COMMIT"));
+    let mut import = begin(&store, &claim);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    import.commit(&report()).expect("committed");
+    store.finish(&claim, &report(), "t", NOW).await.expect("finished");
+    store.accept(request(&tenant, 2)).await.expect("accepted");
+    assert_eq!(query_in(&url, "SELECT count(*) FROM contact"), "1");
+}
