@@ -80,6 +80,11 @@ fn postgres() -> Box<dyn Home> {
     Box::new(PostgresHome(test_server::new_database()))
 }
 
+/// Every transaction gets any of the pooler's connections: nothing may be kept in a session.
+fn pooled_postgres() -> Box<dyn Home> {
+    Box::new(PostgresHome(test_server::new_pooled_database()))
+}
+
 /// Makes each scene a test on every home, which it gets empty.
 macro_rules! scenes {
     (@ $module:ident, $home:ident, $($scene:ident),*) => {
@@ -95,6 +100,7 @@ macro_rules! scenes {
     ($($scene:ident),* $(,)?) => {
         scenes!(@ on_sqlite, sqlite, $($scene),*);
         scenes!(@ on_postgres, postgres, $($scene),*);
+        scenes!(@ on_pooled_postgres, pooled_postgres, $($scene),*);
     };
 }
 

@@ -1,11 +1,12 @@
 //! A private PostgreSQL for the tests of one process: started when the first test asks for it, gone with the process.
+//! Beside it, a PgBouncer that gives every transaction any of its few server connections.
 //!
-//! It is Debian's package, in a directory of its own and on a socket in it, so that it meets no other server. A shell stands
+//! They are Debian's packages, in a directory of its own and on sockets in it, so that they meet no other server. A shell stands
 //! between: it waits on a pipe that only this process holds, so however the process ends, the server is stopped and its
 //! directory removed.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,11 +25,23 @@ until "$1/pg_isready" --quiet --host "$directory" --username postgres; do
   kill -0 $server || { cat "$directory/log" >&2; exit 1; }
   sleep 0.02
 done
+printf '%s\n' '[databases]' "* = host=$directory user=postgres" '[pgbouncer]' 'pool_mode = transaction' 'auth_type = any' \
+  "unix_socket_dir = $directory" 'listen_port = 6432' 'listen_addr =' 'default_pool_size = 3' 'max_client_conn = 2000' \
+  >"$directory/pooler.ini"
+"$2" --quiet "$directory/pooler.ini" >>"$directory/log" 2>&1 </dev/null &
+pooler=$!
+until [ -S "$directory/.s.PGSQL.6432" ]; do
+  kill -0 $pooler || { cat "$directory/log" >&2; exit 1; }
+  sleep 0.02
+done
 echo "$directory"
 read -r _ || true
-kill -QUIT $server
+kill -KILL $pooler || true
+kill -QUIT $server || true
 wait $server || true
 "#;
+
+const POOLER: &str = "/usr/sbin/pgbouncer";
 
 struct Server {
     programs: PathBuf,
@@ -43,10 +56,10 @@ fn server() -> &'static Server {
 }
 
 fn start() -> Server {
-    let programs = programs().unwrap_or_else(|| {
+    if programs().is_none() || !Path::new(POOLER).exists() {
         install();
-        programs().expect("initdb is in /usr/lib/postgresql/<version>/bin after installing the package postgresql")
-    });
+    }
+    let programs = programs().expect("the package postgresql puts initdb into /usr/lib/postgresql/<version>/bin");
     // The server refuses to be run by root.
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let mut command = if is_root {
@@ -58,7 +71,7 @@ fn start() -> Server {
     };
     let mut shell = command
         .args(["-c", START, "start"])
-        .arg(&programs)
+        .args([programs.as_path(), Path::new(POOLER)])
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -83,22 +96,39 @@ fn programs() -> Option<PathBuf> {
 
 /// Only where it is missing; tests on a fresh machine are run by root.
 fn install() {
-    for arguments in [["update", "-qq"].as_slice(), &["install", "-y", "-qq", "postgresql"]] {
+    for arguments in [["update", "-qq"].as_slice(), &["install", "-y", "-qq", "postgresql", "pgbouncer"]] {
         let installed = Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .status()
             .is_ok_and(|status| status.success());
-        assert!(installed, "PostgreSQL 15 or newer is needed for these tests: apt-get install postgresql");
+        assert!(
+            installed,
+            "these tests need PostgreSQL 15 or newer, and PgBouncer: apt-get install postgresql pgbouncer"
+        );
     }
 }
 
 /// The URL of a new, empty database.
 pub(crate) fn new_database() -> String {
+    url_of(&new_name(), "")
+}
+
+/// The same, through the pooler.
+#[allow(dead_code, reason = "not every test that includes this file goes through it")]
+pub(crate) fn new_pooled_database() -> String {
+    url_of(&new_name(), ":6432")
+}
+
+fn url_of(name: &str, port: &str) -> String {
+    format!("postgres://postgres@{}{port}/{name}", server().directory.replace('/', "%2F"))
+}
+
+fn new_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     query("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
-    format!("postgres://postgres@{}/{name}", server().directory.replace('/', "%2F"))
+    name
 }
 
 /// Runs SQL in the database of a URL that [`new_database`] gave, and gives what psql prints of it.
