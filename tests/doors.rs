@@ -76,12 +76,13 @@ const PLACES: [(&str, &[&str]); 19] = [
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.
-const CLOCKS: [(&str, &str); 6] = [
+const CLOCKS: [(&str, &str); 7] = [
     ("app.rs", "the clock that handlers and workers are given"),
     ("cli/operator.rs", "an operator's command is an edge"),
     ("cli/transfer.rs", "how long the client has waited"),
     ("http/answer.rs", "how long an answer took, for the log"),
     ("http/commands.rs", "how long an answer is held back"),
+    ("store/postgres/queue.rs", "how often progress is told to the other nodes; leases go by the database's clock"),
     ("http/imports.rs", "the id of a command is a UUID of version 7; no order depends on it"),
 ];
 

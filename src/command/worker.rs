@@ -89,22 +89,24 @@ impl Worker {
         let trace = Uuid::new_v4().simple().to_string();
         let report = if claim.attempt > ATTEMPTS_MAX {
             tracing::error!(incident = trace, command = %claim.command, attempts = claim.attempt, "command given up: no attempt came to its end");
-            Some(Report::of_fault(claim.options.mode, &trace))
+            Ok(Report::of_fault(claim.options.mode, &trace))
         } else {
             self.report(claim, &trace).await
         };
         match report {
-            Some(report) => self.finish(claim, &report, &trace).await,
-            None => self.give_back(claim).await,
+            Ok(report) => self.finish(claim, &report, &trace).await,
+            Err(NoReport::Stopping) => self.give_back(claim).await,
+            Err(NoReport::LostClaim) => log_lost_claim(claim, &trace),
         }
     }
 
-    /// The report of an import, tried as often as makes sense; `None` if the worker is to stop first.
-    async fn report(&mut self, claim: &Claim, trace: &str) -> Option<Report> {
+    /// The report of an import, tried as often as makes sense.
+    async fn report(&mut self, claim: &Claim, trace: &str) -> Result<Report, NoReport> {
         let (mut tries, mut passing_tries, mut pause) = (0, 0, PAUSE_FIRST);
         loop {
             let fault = match self.try_once(claim).await {
-                Ok(report) => return Some(report),
+                Ok(report) => return Ok(report),
+                Err(RunFault::Store(StoreError::LostClaim)) => return Err(NoReport::LostClaim),
                 Err(fault) => fault,
             };
             let (count, most) =
@@ -112,11 +114,11 @@ impl Worker {
             *count += 1;
             if *count >= most {
                 tracing::error!(incident = trace, command = %claim.command, program = %claim.program, %fault, tries = *count, "import given up");
-                return Some(Report::of_fault(claim.options.mode, trace));
+                return Ok(Report::of_fault(claim.options.mode, trace));
             }
             tracing::warn!(trace, command = %claim.command, program = %claim.program, %fault, tries = *count, pause_ms = pause.as_millis() as u64, "import failed and is tried again");
             if self.pause(pause).await {
-                return None;
+                return Err(NoReport::Stopping);
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -139,10 +141,7 @@ impl Worker {
                     test_point("import.complete");
                     return log_report(claim, report, trace);
                 }
-                Err(StoreError::LostClaim) => {
-                    tracing::warn!(trace, command = %claim.command, "another attempt has taken the command over");
-                    return;
-                }
+                Err(StoreError::LostClaim) => return log_lost_claim(claim, trace),
                 Err(fault) => {
                     tracing::warn!(trace, command = %claim.command, %fault, "completing the command failed and is tried again")
                 }
@@ -168,6 +167,18 @@ impl Worker {
         }
         *self.stop.borrow()
     }
+}
+
+/// Why an import has no report.
+enum NoReport {
+    /// The worker is to stop, and the import is to be carried out after the next start.
+    Stopping,
+    /// Another attempt has taken the command over, or it is complete already.
+    LostClaim,
+}
+
+fn log_lost_claim(claim: &Claim, trace: &str) {
+    tracing::warn!(trace, command = %claim.command, attempt = claim.attempt, "another attempt has taken the command over");
 }
 
 /// One line for each import: its counts, never its contents.

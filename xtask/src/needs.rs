@@ -1,20 +1,24 @@
 //! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
 //!
-//! One scene drives the published Python client, in a virtual environment of its own below the target directory.
+//! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well. One scene drives the published Python client, in a virtual environment of its own below the target directory.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::{cargo, say};
 
 /// Debian's packages for a `python3 -m venv` that works.
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
+/// Debian's packages of the second home, and of the pooler before it. The tests start servers of their own.
+const DATABASE_PACKAGES: [&str; 2] = ["postgresql", "pgbouncer"];
 /// What `cargo fmt` and `cargo clippy` are, to rustup.
 const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
 
 /// Sees to everything; the sentence says what is missing.
 pub(crate) fn provide() -> Result<(), String> {
     components()?;
-    python()
+    python()?;
+    database()
 }
 
 fn components() -> Result<(), String> {
@@ -32,16 +36,39 @@ fn python() -> Result<(), String> {
         return Ok(());
     }
     say(format_args!("xtask: 'python3 -m venv' does not work; installing {} with apt-get", PYTHON_PACKAGES.join(", ")));
-    let apt = |arguments: &[&str]| {
-        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-    };
-    apt(&["update", "--quiet"]);
-    apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], PYTHON_PACKAGES.as_slice()].concat());
+    install(&PYTHON_PACKAGES);
     if can_make_environments() {
         Ok(())
     } else {
         Err("a Python 3 with 'venv' and 'pip' is needed (Debian: apt-get install python3-venv, as root)".to_owned())
     }
+}
+
+fn database() -> Result<(), String> {
+    let there = || has_postgresql() && Path::new("/usr/sbin/pgbouncer").exists();
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", DATABASE_PACKAGES.join(", ")));
+    install(&DATABASE_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err("PostgreSQL and PgBouncer are needed (Debian: apt-get install postgresql pgbouncer, as root)".to_owned())
+    }
+}
+
+fn has_postgresql() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    versions.filter_map(Result::ok).any(|version| version.path().join("bin/initdb").exists())
+}
+
+fn install(packages: &[&str]) {
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+    };
+    apt(&["update", "--quiet"]);
+    apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages].concat());
 }
 
 /// Debian's Python has `venv` without `ensurepip`, and then makes environments without pip.
