@@ -22,7 +22,7 @@ const ROOMS: [Room; 12] = [
     Room { name: "contact", uses: &[], closed: &[] },
     Room { name: "tenant", uses: &["contact"], closed: &[] },
     Room { name: "import", uses: &["contact"], closed: &[] },
-    Room { name: "command", uses: &["contact", "tenant", "import", "store"], closed: &["store::sqlite", "store::secrets"] },
+    Room { name: "command", uses: &["contact", "tenant", "import", "store"], closed: &["store::sqlite", "store::postgres", "store::secrets"] },
     Room { name: "store", uses: &["contact", "tenant", "import", "command"], closed: &["command::Workers"] },
     Room { name: "signature", uses: &[], closed: &[] },
     Room { name: "problem", uses: &[], closed: &[] },
@@ -30,13 +30,13 @@ const ROOMS: [Room; 12] = [
     Room {
         name: "http",
         uses: &["contact", "tenant", "import", "command", "store", "signature", "problem", "wire"],
-        closed: &["store::sqlite", "store::secrets", "command::Workers"],
+        closed: &["store::sqlite", "store::postgres", "store::secrets", "command::Workers"],
     },
     Room { name: "config", uses: &["tenant"], closed: &[] },
     Room {
         name: "cli",
         uses: &["contact", "tenant", "import", "command", "store", "signature", "problem", "wire", "config", "app"],
-        closed: &["store::sqlite", "store::secrets", "command::Workers"],
+        closed: &["store::sqlite", "store::postgres", "store::secrets", "command::Workers"],
     },
     Room {
         name: "app",
@@ -53,7 +53,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 19] = [
+const PLACES: [(&str, &[&str]); 21] = [
     ("anstream", &["cli"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
@@ -65,6 +65,8 @@ const PLACES: [(&str, &[&str]); 19] = [
     ("http_body_util", &["http"]),
     ("indicatif", &["cli"]),
     ("rusqlite", &["store/sqlite"]),
+    ("tokio_postgres", &["store/postgres"]),
+    ("deadpool_postgres", &["store/postgres"]),
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
