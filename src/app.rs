@@ -69,7 +69,8 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
 fn connections_max(settings: &Settings, role: Role) -> usize {
     match role {
         Role::Operator => OPERATOR_CONNECTIONS_MAX,
-        Role::Serve => settings.workers.count() + REQUEST_CONNECTIONS_MAX,
+        // There are as many workers again for small files.
+        Role::Serve => 2 * settings.workers.count() + REQUEST_CONNECTIONS_MAX,
     }
 }
 

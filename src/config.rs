@@ -320,14 +320,6 @@ impl Settings {
                  never come in; it must be at least that"
             )));
         }
-        if self.database.is_some() && self.master_key == MasterKey::InData {
-            return Err(ConfigError::Disagree(
-                "all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: \
-                 give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; \
-                 'openssl rand -hex 32' makes one"
-                    .to_owned(),
-            ));
-        }
         Ok(())
     }
 
@@ -575,14 +567,11 @@ mod tests {
     }
 
     #[test]
-    fn a_database_needs_a_key_that_is_given() {
+    fn a_databases_password_is_not_shown() {
         let database = given("database", "postgres://roster:s3cr3t@db/roster");
-        let error = Settings::resolve(None, std::slice::from_ref(&database)).expect_err("there is no key");
-        expect!["all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; 'openssl rand -hex 32' makes one"]
-            .assert_eq(&error.to_string());
-        let settings = Settings::resolve(None, &[database, given("master_key_file", "/run/key")]).expect("right");
+        let settings = Settings::resolve(None, &[database]).expect("right");
         assert!(settings.database.is_some());
-        assert!(!format!("{settings:?}{}", settings.to_file()).contains("s3cr3t"), "a password is not shown");
+        assert!(!format!("{settings:?}{}", settings.to_file()).contains("s3cr3t"));
     }
 
     #[test]

@@ -358,17 +358,6 @@ fn settings_are_refused_with_place_and_remedy() {
         error: --workers (or ROSTER_WORKERS): workers = 0 is not possible; it must be a whole number from 1 to 1024, or "auto"
     "#]],
     );
-    check(
-        &["serve", "--database", "postgres://user:password@db/roster"],
-        &[],
-        expect![[r#"
-        exit 2
-        --- stdout
-
-        --- stderr
-        error: all nodes of a database share one master key, so with --database (or ROSTER_DATABASE) none is made: give ROSTER_MASTER_KEY, or the path of its file with ROSTER_MASTER_KEY_FILE; 'openssl rand -hex 32' makes one
-    "#]],
-    );
 }
 
 #[test]

@@ -34,11 +34,11 @@ pub(super) struct GlobalArgs {
 /// What every command on the data takes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DataArgs {
-    /// The directory that holds everything [default: ./roster-data]
+    /// The directory that holds everything; with a database, the master key at most [default: ./roster-data]
     #[arg(long, env = "ROSTER_DATA", value_name = "DIR")]
     data: Option<String>,
     /// A PostgreSQL database in place of the directory; better in the variable, as it may hold a password
-    #[arg(long, env = "ROSTER_DATABASE", value_name = "URL", conflicts_with = "data")]
+    #[arg(long, env = "ROSTER_DATABASE", value_name = "URL")]
     database: Option<String>,
     /// The master key that encrypts secrets at rest; better in the variable than as a flag, which others can see
     #[arg(long, env = "ROSTER_MASTER_KEY", value_name = "KEY", hide_short_help = true)]

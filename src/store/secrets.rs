@@ -4,9 +4,9 @@
 //! come without touching what is stored.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -32,6 +32,16 @@ pub enum MasterKeySource {
     File(PathBuf),
     /// The same, but the file is made where there is none.
     FileOrNew(PathBuf),
+}
+
+impl MasterKeySource {
+    /// The same for a store that has secrets already: a key that was made now would open none of them.
+    pub fn of_existing(self) -> MasterKeySource {
+        match self {
+            MasterKeySource::FileOrNew(path) => MasterKeySource::File(path),
+            source @ (MasterKeySource::Text(_) | MasterKeySource::File(_)) => source,
+        }
+    }
 }
 
 impl fmt::Debug for MasterKeySource {
@@ -158,6 +168,7 @@ impl MasterKey {
         getrandom::fill(key.as_mut_slice()).map_err(no_randomness)?;
         getrandom::fill(&mut suffix).map_err(no_randomness)?;
         let temporary = path.with_extension(format!("{:016x}.new", u64::from_le_bytes(suffix)));
+        make_parent(path).map_err(|error| unavailable("making the directory of", path, &error))?;
         let linked = write_key(&temporary, &key).and_then(|()| fs::hard_link(&temporary, path));
         // What is left of it is harmless, but it is a key: it goes whatever happened.
         let removed = fs::remove_file(&temporary);
@@ -171,6 +182,16 @@ impl MasterKey {
         Self::read(path)?.ok_or_else(|| {
             StoreError::Unavailable(format!("the master key file {} vanished while it was made", path.display()))
         })
+    }
+}
+
+/// A key's directory is its owner's only, if it is made for it.
+fn make_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

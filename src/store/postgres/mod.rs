@@ -82,17 +82,9 @@ impl PostgresStore {
     /// Connects, and migrates the database where it lacks something.
     pub async fn open(settings: PostgresSettings) -> Result<PostgresStore, StoreError> {
         let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max } = settings;
-        if let MasterKeySource::FileOrNew(_) = master_key {
-            return Err(StoreError::Refused(
-                "all nodes of a database share one master key: give it with ROSTER_MASTER_KEY, or name its file with \
-                 ROSTER_MASTER_KEY_FILE"
-                    .to_owned(),
-            ));
-        }
-        let key = MasterKey::load(&master_key)?;
         let pool = connection::pool(url.expose(), connections_max)?;
         migration::migrate(&pool, migration::STEPS).await?;
-        check_key(&pool, &key).await?;
+        let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let shared =
             Arc::new(Shared { pool, queue: Queue::default(), key, open_as, queue_max, lease_ms, node: node_name() });
@@ -310,10 +302,13 @@ fn blocking<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| handle.block_on(work))
 }
 
-/// Makes sure that the key is the one that this database's secrets were sealed with; the first node's becomes that.
-async fn check_key(pool: &Pool, key: &MasterKey) -> Result<(), StoreError> {
+/// Loads the master key, and makes sure that it is the one that this database's secrets were sealed with; the first node's
+/// becomes that.
+async fn check_key(pool: &Pool, source: MasterKeySource) -> Result<MasterKey, StoreError> {
     let checking = || "checking the master key";
     let client = connection(pool).await?;
+    let asked = client.query_typed_opt("SELECT sealed FROM master_key_check", &[]).await.context(checking)?;
+    let key = MasterKey::load(&if asked.is_some() { source.of_existing() } else { source })?;
     let sealed = key.seal(Purpose::KeyCheck, KEY_CHECK, KEY_CHECK.as_bytes())?;
     client
         .execute_typed(
@@ -328,7 +323,7 @@ async fn check_key(pool: &Pool, key: &MasterKey) -> Result<(), StoreError> {
         .and_then(|row| row.try_get(0))
         .context(checking)?;
     match key.open(Purpose::KeyCheck, KEY_CHECK, &known) {
-        Some(_) => Ok(()),
+        Some(_) => Ok(key),
         None => Err(StoreError::Refused(
             "the master key is not the one that the tokens' secrets in this database were sealed with; \
              start with the key that belongs to it"

@@ -144,11 +144,18 @@ async fn a_step_that_was_changed_or_fails_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_key_must_be_given_and_fit() {
+async fn the_first_node_may_make_the_key_and_the_others_need_it() {
     let url = new_database();
-    let made = MasterKeySource::FileOrNew("/nowhere/master.key".into());
-    assert!(refusal(PostgresSettings { master_key: made, ..settings(&url) }).await.contains("ROSTER_MASTER_KEY"));
-    drop(open(&url).await);
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = directory.path().join("data/master.key");
+    let source = |path: &std::path::Path| MasterKeySource::FileOrNew(path.to_owned());
+    for _ in 0..2 {
+        let opened = PostgresStore::open(PostgresSettings { master_key: source(&made), ..settings(&url) }).await;
+        drop(opened.expect("the key was made, or is there"));
+    }
+    let elsewhere = directory.path().join("other.key");
+    let refused = refusal(PostgresSettings { master_key: source(&elsewhere), ..settings(&url) }).await;
+    assert!(refused.contains("there is no master key file") && !elsewhere.exists(), "{refused}");
     let other = MasterKeySource::Text("1".repeat(64).into());
     assert!(refusal(PostgresSettings { master_key: other, ..settings(&url) }).await.contains("the master key is not"));
 }

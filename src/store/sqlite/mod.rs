@@ -514,12 +514,7 @@ fn check_key(catalogue: &Connection, source: MasterKeySource) -> Result<MasterKe
         catalogue.execute("INSERT INTO master_key_check (one, sealed) VALUES (1, ?1)", [sealed]).context(checking)?;
         return Ok(key);
     };
-    // A catalogue that has secrets has a key: a new one would open none of them.
-    let source = match source {
-        MasterKeySource::FileOrNew(path) => MasterKeySource::File(path),
-        source @ (MasterKeySource::Text(_) | MasterKeySource::File(_)) => source,
-    };
-    let key = MasterKey::load(&source)?;
+    let key = MasterKey::load(&source.of_existing())?;
     match key.open(Purpose::KeyCheck, KEY_CHECK, &known) {
         Some(_) => Ok(key),
         None => Err(StoreError::Refused(
