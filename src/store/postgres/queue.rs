@@ -164,7 +164,7 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
     Ok(Some(claim))
 }
 
-/// The condition on `lane` under which a claim stands; its parameters are those of [`fence`].
+/// The condition on `lane` under which a claim stands; its parameters are those of [`stands`].
 const STANDS: &str = "lane.program = $1 AND head = $2 AND attempt = $3 AND running";
 
 pub(super) async fn give_back(shared: &Shared, claim: &Claim) -> Result<(), StoreError> {
@@ -233,31 +233,18 @@ pub(super) async fn finish(
 
 /// Makes sure, in the import's transaction, that the claim stands, and that nobody takes it over before the transaction ends.
 pub(super) async fn fence(client: &Client, claim: &Claim) -> Result<(), StoreError> {
-    let stands = client
-        .query_typed_opt(
-            &format!("SELECT 1 FROM lane WHERE {STANDS} FOR UPDATE"),
-            &[
-                (&claim.program.0, Type::UUID),
-                (&claim.sequence, Type::INT8),
-                (&claim.attempt.cast_signed(), Type::INT4),
-            ],
-        )
-        .await
-        .context(|| format!("checking the claim of command {}", claim.command))?;
-    stands.map(|_| ()).ok_or(StoreError::LostClaim)
+    stands(client, claim, &format!("SELECT 1 FROM lane WHERE {STANDS} FOR UPDATE")).await
 }
 
 /// The same without a lock, to spare work that could not be committed.
 pub(super) async fn check_claim(client: &Client, claim: &Claim) -> Result<(), StoreError> {
+    stands(client, claim, &format!("SELECT 1 FROM lane WHERE {STANDS}")).await
+}
+
+async fn stands(client: &Client, claim: &Claim, question: &str) -> Result<(), StoreError> {
+    let (program, sequence, attempt) = (claim.program.0, claim.sequence, claim.attempt.cast_signed());
     let stands = client
-        .query_typed_opt(
-            &format!("SELECT 1 FROM lane WHERE {STANDS}"),
-            &[
-                (&claim.program.0, Type::UUID),
-                (&claim.sequence, Type::INT8),
-                (&claim.attempt.cast_signed(), Type::INT4),
-            ],
-        )
+        .query_typed_opt(question, &[(&program, Type::UUID), (&sequence, Type::INT8), (&attempt, Type::INT4)])
         .await
         .context(|| format!("checking the claim of command {}", claim.command))?;
     stands.map(|_| ()).ok_or(StoreError::LostClaim)
