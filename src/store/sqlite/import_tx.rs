@@ -1,10 +1,10 @@
 //! An import's one transaction in its program's file. It finds and changes what a plan says, and decides nothing.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::ServingLock;
 use super::commands::check_claim;
 use super::connection::Context;
 use super::programs::ProgramFile;
@@ -35,7 +35,7 @@ pub(super) struct SqliteImport {
     now_ms: i64,
     counts: Stock,
     /// So that no other server starts while this import may still write. Dropped last.
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<ServingLock>>,
 }
 
 /// What of the catalogue an import starts from.
@@ -43,7 +43,7 @@ pub(super) struct Start {
     pub(super) file: Arc<ProgramFile>,
     pub(super) catalogue: Arc<Readers>,
     /// Held as long as the import may write.
-    pub(super) lock: Option<Arc<File>>,
+    pub(super) lock: Option<Arc<ServingLock>>,
     pub(super) claim: Claim,
     pub(super) schema: crate::contact::Schema,
     pub(super) program: crate::tenant::Program,

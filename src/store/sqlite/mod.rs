@@ -100,7 +100,7 @@ struct Inner {
     key: MasterKey,
     open_as: OpenAs,
     queue_max: u32,
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<ServingLock>>,
 }
 
 impl SqliteStore {
@@ -488,11 +488,23 @@ fn open_lock_file(path: &Path) -> Result<File, StoreError> {
         .context(|| format!("opening {}", path.display()))
 }
 
-fn lock_to_serve(data: &Path) -> Result<File, StoreError> {
+/// The lock of the one server. It is given back by word, not by closing the file: a child process that was forked at this
+/// very moment holds the file open until it runs its own program.
+pub(super) struct ServingLock(File);
+
+impl Drop for ServingLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the data directory's lock could not be given back");
+        }
+    }
+}
+
+fn lock_to_serve(data: &Path) -> Result<ServingLock, StoreError> {
     let path = data.join("lock");
     let lock = open_lock_file(&path)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(ServingLock(lock)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Refused(format!(
             "another roster is serving the data directory {}; only one can at a time",
             data.display()
