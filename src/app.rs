@@ -22,6 +22,9 @@ use crate::store::{OpenAs, Store, StoreError};
 /// How long a client may take for the headers of a request, and a connection may be idle between two.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a worker of a node waits for word of the other nodes before it looks for work by itself.
+const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
+
 /// How many connections to a database the requests of a node share, beside one for each worker.
 const REQUEST_CONNECTIONS_MAX: usize = 16;
 
@@ -51,9 +54,16 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
     let queue_max = u32::try_from(settings.queue_max).unwrap_or(u32::MAX);
     match &settings.database {
         Some(url) => {
-            let (url, lease) = (url.clone(), Duration::from_secs(settings.lease_seconds));
-            let connections_max = connections_max(settings, role);
-            let settings = PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max };
+            let settings = PostgresSettings {
+                url: url.clone(),
+                master_key,
+                open_as,
+                queue_max,
+                lease: Duration::from_secs(settings.lease_seconds),
+                connections_max: connections_max(settings, role),
+                direct_url: settings.database_direct.clone(),
+                look_every: LOOK_FOR_WORK_EVERY,
+            };
             Ok(Arc::new(PostgresStore::open(settings).await?))
         }
         None => {

@@ -369,6 +369,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
     expect![[r#"
         data = "./roster-data"
         # database = ""
+        # database_direct = ""
         listen = "[::1]:9000"
         workers = 3
         freshness_seconds = 900
@@ -377,7 +378,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         queue_max = 10000
         prefer_wait_seconds_max = 60
         drain_seconds = 5
-        lease_seconds = 15
+        lease_seconds = 10
         log_format = "text"
         log_level = "auto"
         # master_key = ""

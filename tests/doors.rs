@@ -70,11 +70,11 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
-    ("toml", &["config.rs"]),
+    ("toml", &["config"]),
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
     ("ureq", &["cli"]),
-    ("std::fs", &["store", "config.rs", "cli"]),
-    ("std::net", &["config.rs", "cli", "app.rs"]),
+    ("std::fs", &["store", "config", "cli"]),
+    ("std::net", &["config", "cli", "app.rs"]),
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.

@@ -74,10 +74,13 @@ pub(super) struct ServiceArgs {
     /// The longest 'Prefer: wait' [default: 60]
     #[arg(long, env = "ROSTER_PREFER_WAIT_SECONDS_MAX", value_name = "N", hide_short_help = true)]
     prefer_wait_seconds_max: Option<String>,
+    /// With a database behind a pooler of transactions: the same database past it; better in the variable
+    #[arg(long, env = "ROSTER_DATABASE_DIRECT", value_name = "URL", hide_short_help = true)]
+    database_direct: Option<String>,
     /// How long a stopping service lets requests and imports finish [default: 30]
     #[arg(long, env = "ROSTER_DRAIN_SECONDS", value_name = "N", hide_short_help = true)]
     drain_seconds: Option<String>,
-    /// With a database: how long a node may be silent before its work is taken over [default: 15]
+    /// With a database: how long a node may be silent before its work is taken over [default: 10]
     #[arg(long, env = "ROSTER_LEASE_SECONDS", value_name = "N", hide_short_help = true)]
     lease_seconds: Option<String>,
 }
@@ -122,6 +125,7 @@ impl ServiceArgs {
             body_bytes_in_flight_max,
             queue_max,
             prefer_wait_seconds_max,
+            database_direct,
             drain_seconds,
             lease_seconds,
         } = self;
@@ -134,6 +138,7 @@ impl ServiceArgs {
             ("body_bytes_in_flight_max", body_bytes_in_flight_max),
             ("queue_max", queue_max),
             ("prefer_wait_seconds_max", prefer_wait_seconds_max),
+            ("database_direct", database_direct),
             ("drain_seconds", drain_seconds),
             ("lease_seconds", lease_seconds),
         ]));

@@ -69,6 +69,8 @@ pub(super) fn settings(url: &str) -> PostgresSettings {
         queue_max: QUEUE_MAX,
         lease: Duration::from_secs(15),
         connections_max: 8,
+        direct_url: None,
+        look_every: Duration::from_secs(1),
     }
 }
 

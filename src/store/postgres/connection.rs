@@ -9,7 +9,8 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls, Transaction};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket, Transaction};
 
 use crate::store::StoreError;
 
@@ -22,8 +23,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay unacknowledged before a connection counts as lost.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
 
-/// A pool for a URL. It is lazy: no connection is made yet.
-pub(super) fn pool(url: &str, connections_max: usize) -> Result<Pool, StoreError> {
+/// How the database of a URL is connected to.
+pub(super) fn config(url: &str) -> Result<Config, StoreError> {
     // The parser's own words could repeat a part of the URL, and so of the password.
     let mut config: Config = url.parse().map_err(|_| {
         StoreError::Refused("the database is no URL like postgres://user:password@host:5432/name".to_owned())
@@ -36,6 +37,11 @@ pub(super) fn pool(url: &str, connections_max: usize) -> Result<Pool, StoreError
         .tcp_user_timeout(UNACKNOWLEDGED_MAX)
         // Of several hosts, the one that can be written to: after a failover that is another one.
         .target_session_attrs(TargetSessionAttrs::ReadWrite);
+    Ok(config)
+}
+
+/// A pool. It is lazy: no connection is made yet.
+pub(super) fn pool(config: Config, connections_max: usize) -> Result<Pool, StoreError> {
     let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)
         .max_size(connections_max)
@@ -61,6 +67,11 @@ pub(super) async fn connection(pool: &Pool) -> Result<Object, StoreError> {
     })
 }
 
+/// A connection outside of the pool, and what drives it.
+pub(super) async fn apart(config: &Config) -> Result<(Client, Connection<Socket, NoTlsStream>), StoreError> {
+    config.connect(NoTls).await.context(|| "connecting to the database")
+}
+
 /// How long a request's transaction may wait for another's lock; the client is told to come again.
 const LOCK_WITHIN_MS: u64 = 10_000;
 
@@ -70,7 +81,7 @@ pub(super) const IDLE_MAX_MS: i64 = 10_000;
 
 /// Begins a short transaction.
 pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_postgres::Error> {
-    let tx = tokio_postgres::Client::transaction(client).await?;
+    let tx = Client::transaction(client).await?;
     // For this transaction only: what is set for a session would be another client's behind a pooler.
     tx.batch_execute(&format!(
         "SET LOCAL idle_in_transaction_session_timeout = {IDLE_MAX_MS}; SET LOCAL lock_timeout = {LOCK_WITHIN_MS}"

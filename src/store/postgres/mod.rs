@@ -12,6 +12,7 @@ mod connection;
 mod contacts;
 mod import_tx;
 mod migration;
+mod notice;
 mod payloads;
 mod queue;
 #[cfg(test)]
@@ -55,8 +56,12 @@ pub struct PostgresSettings {
     pub queue_max: u32,
     /// How long a claim stands without being renewed: after so long the work of a node that died is taken over.
     pub lease: Duration,
-    /// How many connections this node has at most; each running import holds one.
+    /// How many connections this node has at most; each running import holds one. One more listens for notices.
     pub connections_max: usize,
+    /// Where to listen for the other nodes' notices, if not at `url`: the same database, past a pooler of transactions.
+    pub direct_url: Option<Secret>,
+    /// How long a worker waits for a notice before it looks for work by itself.
+    pub look_every: Duration,
 }
 
 /// The store of many nodes.
@@ -64,7 +69,8 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     /// The runtime that the pool's connections live on.
     handle: Handle,
-    renewal: JoinHandle<()>,
+    /// What goes on as long as the store is there: leases are renewed, notices sent and listened for.
+    background: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -76,24 +82,41 @@ struct Shared {
     lease_ms: i64,
     /// What this process is called in the lanes that it has claimed.
     node: String,
+    /// What it is called in its notices: another one at every start.
+    node_id: String,
 }
 
 impl PostgresStore {
     /// Connects, and migrates the database where it lacks something.
     pub async fn open(settings: PostgresSettings) -> Result<PostgresStore, StoreError> {
-        let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max } = settings;
-        let pool = connection::pool(url.expose(), connections_max)?;
+        let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max, direct_url, look_every } =
+            settings;
+        let direct = connection::config(direct_url.as_ref().unwrap_or(&url).expose())?;
+        let pool = connection::pool(connection::config(url.expose())?, connections_max)?;
         migration::migrate(&pool, migration::STEPS).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let shared =
-            Arc::new(Shared { pool, queue: Queue::default(), key, open_as, queue_max, lease_ms, node: node_name() });
-        let renewal = tokio::spawn(queue::renew_for_ever(Arc::downgrade(&shared), lease));
-        Ok(PostgresStore { shared, handle: Handle::current(), renewal })
+        let queue = Queue::new(look_every);
+        let (node, node_id) = (node_name(), uuid::Uuid::new_v4().simple().to_string());
+        let shared = Arc::new(Shared { pool, queue, key, open_as, queue_max, lease_ms, node, node_id });
+        let background = match open_as {
+            // It holds no claims and waits for nothing.
+            OpenAs::Operator => Vec::new(),
+            OpenAs::Server => vec![
+                tokio::spawn(queue::renew_for_ever(Arc::downgrade(&shared), lease)),
+                tokio::spawn(notice::send_for_ever(Arc::clone(&shared))),
+                tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
+            ],
+        };
+        Ok(PostgresStore { shared, handle: Handle::current(), background })
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
         connection(&self.shared.pool).await
+    }
+
+    fn end_background(&self) {
+        self.background.iter().for_each(JoinHandle::abort);
     }
 
     /// What only a node that serves may do.
@@ -107,7 +130,7 @@ impl PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.end_background();
     }
 }
 
@@ -215,7 +238,7 @@ impl Store for PostgresStore {
         test_point("accept.before_commit");
         let accepted = commands::accept(&mut self.client().await?, &command, self.shared.queue_max).await;
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
-        self.shared.queue.announce_work();
+        self.shared.queue.announce_work_everywhere();
         accepted
     }
 
@@ -291,7 +314,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.renewal.abort();
+        self.end_background();
         self.shared.pool.close();
         Ok(())
     }

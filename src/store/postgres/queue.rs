@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::connection::{Context, connection};
+use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
 use crate::store::{StoreError, record};
@@ -22,9 +23,6 @@ use crate::tenant::{AccountId, ProgramId};
 pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const NOW_US: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
-/// How long a worker waits for a word before it looks by itself: other nodes' words do not reach it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// How often the progress of an import is told to the other nodes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,9 +30,13 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const RENEWALS_PER_LEASE: u32 = 4;
 
 /// What this node knows of the queue.
-#[derive(Default)]
 pub(super) struct Queue {
     pub(super) completions: Completions,
+    /// What the other nodes are to be told.
+    pub(super) outbox: Outbox,
+    /// How long a worker waits for a word before it looks by itself: a lease that runs out says nothing, and other nodes'
+    /// words may be lost.
+    look_every: Duration,
     arrived: Notify,
     /// The same, for who takes only small files.
     small_arrived: Notify,
@@ -51,7 +53,24 @@ struct Held {
 }
 
 impl Queue {
-    /// Something may be claimable.
+    pub(super) fn new(look_every: Duration) -> Queue {
+        Queue {
+            completions: Completions::default(),
+            outbox: Outbox::default(),
+            look_every,
+            arrived: Notify::new(),
+            small_arrived: Notify::new(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Something may be claimable, by any node.
+    pub(super) fn announce_work_everywhere(&self) {
+        self.announce_work();
+        self.outbox.tell_work();
+    }
+
+    /// Something may be claimable, by this node.
     pub(super) fn announce_work(&self) {
         self.arrived.notify_one();
         self.small_arrived.notify_one();
@@ -64,7 +83,7 @@ impl Queue {
             Reach::Small => &self.small_arrived,
         };
         // Running out of time is an end like the other.
-        let _ = tokio::time::timeout(LOOK_EVERY, arrived.notified()).await;
+        let _ = tokio::time::timeout(self.look_every, arrived.notified()).await;
     }
 
     fn hold(&self, claim: &Claim) {
@@ -185,7 +204,7 @@ pub(super) async fn give_back(shared: &Shared, claim: &Claim) -> Result<(), Stor
     if changed == 0 {
         return Err(StoreError::LostClaim);
     }
-    shared.queue.announce_work();
+    shared.queue.announce_work_everywhere();
     Ok(())
 }
 
@@ -227,6 +246,8 @@ pub(super) async fn finish(
     }
     shared.queue.let_go(claim);
     shared.queue.completions.announce(claim.command);
+    shared.queue.outbox.tell_done(claim.command);
+    // The next of the program: this worker looks at once, so the others need not be told.
     shared.queue.announce_work();
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::ImportTx;
 use crate::store::suite::settings;
-use crate::store::test_server::{new_database, query_in};
+use crate::store::test_server::{new_database, new_pooled_database, query_in};
 
 const NOW: i64 = 1_763_812_800_000;
 
@@ -268,4 +268,49 @@ async fn a_database_that_goes_away_comes_back_without_a_restart() {
     store.finish(&claim, &report(), "t", NOW).await.expect("finished");
     store.accept(request(&tenant, 2)).await.expect("accepted");
     assert_eq!(query_in(&url, "SELECT count(*) FROM contact"), "1");
+}
+
+/// Workers that never look by themselves: whatever ends their wait came from the other node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_hears_at_once_what_another_does() {
+    let url = new_database();
+    let never = Duration::from_secs(1_000_000);
+    let node = || PostgresStore::open(PostgresSettings { look_every: never, ..settings(&url) });
+    let (one, two) = (node().await.expect("it opens"), node().await.expect("it opens"));
+    let tenant = tenant(&one).await;
+    // It listens; until then it might miss a word.
+    two.work_arrived(Reach::Any).await;
+    assert_eq!(two.claim(Reach::Any, NOW).await.expect("claimable"), None);
+    let new = request(&tenant, 1);
+    let watch = two.completions().watch(new.id);
+    one.accept(new).await.expect("accepted");
+    let taken = loop {
+        two.work_arrived(Reach::Any).await;
+        if let Some(claim) = two.claim(Reach::Any, NOW).await.expect("claimable") {
+            break claim;
+        }
+    };
+    // And who waits at one node for what another carries out.
+    let at_one = one.completions().watch(taken.command);
+    let (here, there) = (watch.announced(), at_one.announced());
+    two.finish(&taken, &report(), "t", NOW).await.expect("finished");
+    here.await;
+    there.await;
+}
+
+/// A pooler of transactions lets no notice through; work is found by looking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hears_nothing_looks() {
+    let url = new_pooled_database();
+    let node = || PostgresStore::open(PostgresSettings { look_every: Duration::from_millis(5), ..settings(&url) });
+    let (one, two) = (node().await.expect("it opens"), node().await.expect("it opens"));
+    let tenant = tenant(&one).await;
+    one.accept(request(&tenant, 1)).await.expect("accepted");
+    let taken = loop {
+        two.work_arrived(Reach::Any).await;
+        if let Some(claim) = two.claim(Reach::Any, NOW).await.expect("claimable") {
+            break claim;
+        }
+    };
+    two.finish(&taken, &report(), "t", NOW).await.expect("finished");
 }

@@ -1,19 +1,23 @@
 //! Settings as types, and the one way in which they come to be: flag over environment over file over default.
 //!
-//! Every setting is one line of [`KEYS`] and one documented key of `config.default.toml`, which is compiled in, so that the
+//! Every setting is one line of [`KEYS`] and one documented key of `default.toml`, which is compiled in, so that the
 //! documented default cannot lie. A value is given as text, wherever it comes from, and read by the same function; what is
 //! wrong is told with the place, the key, what was wrong with its value, and what would be right.
 //! This room opens no store and reads no environment: the command line hands over what was given.
+
+mod keys;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use keys::{KEYS, MASTER_KEY, SECRETS};
+
 use crate::tenant::Secret;
 
 /// The documented default of every setting.
-pub const DEFAULT_FILE: &str = include_str!("config.default.toml");
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
 
 /// How the service and the operator's commands are set up. Each is explained in [`DEFAULT_FILE`] under the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +26,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// The URL of the PostgreSQL database that holds everything; it may hold a password.
     pub database: Option<Secret>,
+    /// The same database past a pooler of transactions; it may hold a password.
+    pub database_direct: Option<Secret>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// How many imports run at the same time.
@@ -92,6 +98,7 @@ impl Default for Settings {
         Settings {
             data: PathBuf::from("./roster-data"),
             database: None,
+            database_direct: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: Workers::PerCore,
             freshness_seconds: 15 * 60,
@@ -100,7 +107,7 @@ impl Default for Settings {
             queue_max: 10_000,
             prefer_wait_seconds_max: 60,
             drain_seconds: 30,
-            lease_seconds: 15,
+            lease_seconds: 10,
             log_format: LogFormat::Text,
             log_level: None,
             master_key: MasterKey::InData,
@@ -180,83 +187,6 @@ impl fmt::Display for Place {
         }
     }
 }
-
-/// A setting: its name, how its text is read, and how its value is written in a file.
-struct Key {
-    name: &'static str,
-    set: fn(&mut Settings, &str) -> Result<(), String>,
-    /// `None` where nothing is set, or what is set is a secret.
-    print: fn(&Settings) -> Option<String>,
-}
-
-/// All settings, in the order of the default file.
-const KEYS: [Key; 15] = [
-    Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
-    Key { name: "database", set: set_database, print: |_| None },
-    Key { name: "listen", set: set_listen, print: |settings| Some(quoted(&settings.listen.to_string())) },
-    Key { name: "workers", set: set_workers, print: |settings| Some(print_workers(settings.workers)) },
-    Key {
-        name: "freshness_seconds",
-        set: |settings, text| whole(text, 1, 86_400).map(|number| settings.freshness_seconds = number),
-        print: |settings| Some(settings.freshness_seconds.to_string()),
-    },
-    Key {
-        name: "body_bytes_max",
-        set: |settings, text| whole(text, 1, BODY_BYTES_MAX).map(|number| settings.body_bytes_max = number),
-        print: |settings| Some(settings.body_bytes_max.to_string()),
-    },
-    Key {
-        name: "body_bytes_in_flight_max",
-        set: |settings, text| whole(text, 1, BYTES_MAX).map(|number| settings.body_bytes_in_flight_max = number),
-        print: |settings| Some(settings.body_bytes_in_flight_max.to_string()),
-    },
-    Key {
-        name: "queue_max",
-        set: |settings, text| whole(text, 1, 1_000_000).map(|number| settings.queue_max = number),
-        print: |settings| Some(settings.queue_max.to_string()),
-    },
-    Key {
-        name: "prefer_wait_seconds_max",
-        set: |settings, text| whole(text, 0, 60).map(|number| settings.prefer_wait_seconds_max = number),
-        print: |settings| Some(settings.prefer_wait_seconds_max.to_string()),
-    },
-    Key {
-        name: "drain_seconds",
-        set: |settings, text| whole(text, 0, 3_600).map(|number| settings.drain_seconds = number),
-        print: |settings| Some(settings.drain_seconds.to_string()),
-    },
-    Key {
-        name: "lease_seconds",
-        set: |settings, text| whole(text, 1, 3_600).map(|number| settings.lease_seconds = number),
-        print: |settings| Some(settings.lease_seconds.to_string()),
-    },
-    Key {
-        name: "log_format",
-        set: set_log_format,
-        print: |settings| Some(quoted(if settings.log_format == LogFormat::Text { "text" } else { "json" })),
-    },
-    Key {
-        name: "log_level",
-        set: set_log_level,
-        print: |settings| Some(quoted(settings.log_level.as_deref().unwrap_or(AUTO))),
-    },
-    Key { name: "master_key", set: set_master_key, print: |_| None },
-    Key { name: "master_key_file", set: set_master_key_file, print: print_master_key_file },
-];
-
-/// The word that leaves a setting to the program.
-const AUTO: &str = "auto";
-
-/// The largest limit in bytes that can be set: 64 GiB.
-const BYTES_MAX: u64 = 64 << 30;
-/// The most that one body may be allowed to have: it is held in memory, and its cells are counted in 32 bits.
-const BODY_BYTES_MAX: u64 = 1 << 30;
-
-/// The one that is nothing but a secret.
-const MASTER_KEY: &str = "master_key";
-
-/// The settings whose values are never repeated: they are secrets, or hold a password.
-const SECRETS: [&str; 2] = [MASTER_KEY, "database"];
 
 impl Settings {
     /// The settings: the default, what `file` says over it, and what was given as a flag or in the environment over that.
@@ -351,104 +281,6 @@ fn one_master_key(place: &Place, names: &[&str]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("it must be a whole number from {least} to {most}"))
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("it must be a path".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn set_data(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.data = path(text)?;
-    Ok(())
-}
-
-fn set_database(settings: &mut Settings, text: &str) -> Result<(), String> {
-    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-        return Err("it must be a URL like postgres://user:password@host:5432/name".to_owned());
-    }
-    settings.database = Some(Secret::new(text.to_owned()));
-    Ok(())
-}
-
-fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
-    let right = "it must be an IP address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080";
-    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
-    settings.listen = numeric.parse().map_err(|_| right.to_owned())?;
-    Ok(())
-}
-
-fn set_workers(settings: &mut Settings, text: &str) -> Result<(), String> {
-    let exactly = |text: &str| text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= 1024);
-    settings.workers = match text.trim() {
-        AUTO => Workers::PerCore,
-        text => Workers::Exactly(
-            exactly(text).ok_or_else(|| "it must be a whole number from 1 to 1024, or \"auto\"".to_owned())?,
-        ),
-    };
-    Ok(())
-}
-
-fn print_workers(workers: Workers) -> String {
-    match workers {
-        Workers::PerCore => quoted(AUTO),
-        Workers::Exactly(count) => count.to_string(),
-    }
-}
-
-fn set_log_format(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.log_format = match text {
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        _ => return Err("it must be \"text\" or \"json\"".to_owned()),
-    };
-    Ok(())
-}
-
-/// The filter's own parser takes any unknown word for a part of the program, and would log nothing at all.
-fn set_log_level(settings: &mut Settings, text: &str) -> Result<(), String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
-    let fits = text.split(',').all(|part| match part.trim().split_once('=') {
-        Some((target, level)) => !target.is_empty() && is_level(level),
-        None => is_level(part.trim()),
-    });
-    if text == AUTO {
-        settings.log_level = None;
-    } else if fits {
-        settings.log_level = Some(text.to_owned());
-    } else {
-        return Err(format!("it must be \"auto\", one of {}, or like \"warn,roster=debug\"", LEVELS.join(", ")));
-    }
-    Ok(())
-}
-
-fn set_master_key(settings: &mut Settings, text: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
-        return Err("it must not be blank; leave it out for a key in the data directory".to_owned());
-    }
-    settings.master_key = MasterKey::Text(Secret::new(text.to_owned()));
-    Ok(())
-}
-
-fn set_master_key_file(settings: &mut Settings, text: &str) -> Result<(), String> {
-    settings.master_key = MasterKey::File(path(text)?);
-    Ok(())
-}
-
-fn print_master_key_file(settings: &Settings) -> Option<String> {
-    match &settings.master_key {
-        MasterKey::InData | MasterKey::Text(_) => None,
-        MasterKey::File(path) => Some(quoted(&path.to_string_lossy())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -518,7 +350,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(
