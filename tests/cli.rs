@@ -49,44 +49,45 @@ fn help() {
         &["--help"],
         &[],
         expect![[r#"
-        exit 0
-        --- stdout
-        Takes contact imports over a signed HTTP API and applies them exactly once
+            exit 0
+            --- stdout
+            Takes contact imports over a signed HTTP API and applies them exactly once
 
-        Usage: roster [OPTIONS] <COMMAND>
+            Usage: roster [OPTIONS] <COMMAND>
 
-        Commands:
-          quickstart  Make an account, a program and a token, serve, and import a sample file
-          serve       Run the service
-          account     Accounts: whose programs and tokens there are
-          program     Programs: each has its own contacts and fields
-          field       A program's own fields
-          token       Tokens: what requests are signed with
-          import      Send a CSV file to a service, wait, and print what happened to every row
-          status      Show where an import stands
-          sign        Sign a request: prints its two headers
+            Commands:
+              quickstart  Make an account, a program and a token, serve, and import a sample file
+              serve       Run the service
+              account     Accounts: whose programs and tokens there are
+              program     Programs: each has its own contacts and fields
+              field       A program's own fields
+              token       Tokens: what requests are signed with
+              import      Send a CSV file to a service, wait, and print what happened to every row
+              status      Show where an import stands
+              export      Get all contacts of a program as a CSV file
+              sign        Sign a request: prints its two headers
 
-        Options:
-          -h, --help     Print help
-          -V, --version  Print version
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version
 
-        Everywhere:
-              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
-          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
-              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
-                                     can be in it [env: ROSTER_CONFIG]
-              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
-                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
-              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+            Everywhere:
+                  --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+              -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+                  --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                         can be in it [env: ROSTER_CONFIG]
+                  --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                         'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+                  --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
 
-        Try it:
-          roster quickstart
+            Try it:
+              roster quickstart
 
-        Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
-        signature, a refused request); 3 ours (unreachable, internal).
-        --- stderr
+            Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
+            signature, a refused request); 3 ours (unreachable, internal).
+            --- stderr
 
-    "#]],
+        "#]],
     );
     check(
         &["import", "-h"],
@@ -189,44 +190,45 @@ fn usage_errors_are_yours() {
         &[],
         &[],
         expect![[r#"
-        exit 2
-        --- stdout
+            exit 2
+            --- stdout
 
-        --- stderr
-        Takes contact imports over a signed HTTP API and applies them exactly once
+            --- stderr
+            Takes contact imports over a signed HTTP API and applies them exactly once
 
-        Usage: roster [OPTIONS] <COMMAND>
+            Usage: roster [OPTIONS] <COMMAND>
 
-        Commands:
-          quickstart  Make an account, a program and a token, serve, and import a sample file
-          serve       Run the service
-          account     Accounts: whose programs and tokens there are
-          program     Programs: each has its own contacts and fields
-          field       A program's own fields
-          token       Tokens: what requests are signed with
-          import      Send a CSV file to a service, wait, and print what happened to every row
-          status      Show where an import stands
-          sign        Sign a request: prints its two headers
+            Commands:
+              quickstart  Make an account, a program and a token, serve, and import a sample file
+              serve       Run the service
+              account     Accounts: whose programs and tokens there are
+              program     Programs: each has its own contacts and fields
+              field       A program's own fields
+              token       Tokens: what requests are signed with
+              import      Send a CSV file to a service, wait, and print what happened to every row
+              status      Show where an import stands
+              export      Get all contacts of a program as a CSV file
+              sign        Sign a request: prints its two headers
 
-        Options:
-          -h, --help     Print help
-          -V, --version  Print version
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version
 
-        Everywhere:
-              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
-          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
-              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
-                                     can be in it [env: ROSTER_CONFIG]
-              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
-                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
-              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+            Everywhere:
+                  --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+              -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+                  --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                         can be in it [env: ROSTER_CONFIG]
+                  --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                         'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+                  --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
 
-        Try it:
-          roster quickstart
+            Try it:
+              roster quickstart
 
-        Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
-        signature, a refused request); 3 ours (unreachable, internal).
-    "#]],
+            Exit codes: 0 done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments,
+            signature, a refused request); 3 ours (unreachable, internal).
+        "#]],
     );
     check(
         &["acount"],

@@ -134,6 +134,31 @@ impl Client {
         self.send(&self.request("GET", path, b"", wait_seconds), &|_| (), unreachable)
     }
 
+    /// Asks for a path whose answer is of any size. Tried again until it begins, not after that.
+    pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
+        let mut patience = Patience::default();
+        loop {
+            // Signed anew each time: nothing is changed by it.
+            let request = self.request("GET", path, b"", None);
+            let response = self.exchange(&request, &|_| ()).map_err(|error| self.unreached(&error))?;
+            if response.status().is_success() {
+                return Ok(response.into_body().into_reader());
+            }
+            let refused = self.read(response).map_err(|error| self.unreached(&error))?;
+            let Attempt::Answered { status, retry_after_seconds, answer } = refused else { continue };
+            let failure = self.refusal(&request, &answer);
+            match patience.pause(retry_after_seconds).filter(|_| is_passing(status)) {
+                Some(pause) => self.pause(&failure, pause),
+                None => return Err(failure),
+            }
+        }
+    }
+
+    fn pause(&self, failure: &Failure, pause: Duration) {
+        self.output.say(format_args!("{failure}\nTrying again in {} s …", pause.as_secs()));
+        thread::sleep(pause);
+    }
+
     fn request<'a>(
         &self,
         method: &'static str,
@@ -162,10 +187,7 @@ impl Client {
                 Attempt::NotSent(failure) | Attempt::Broken(failure) => (failure, None),
             };
             match patience.pause(asked) {
-                Some(pause) => {
-                    self.output.say(format_args!("{failure}\nTrying again in {} s …", pause.as_secs()));
-                    thread::sleep(pause);
-                }
+                Some(pause) => self.pause(&failure, pause),
                 None => return Err(failure),
             }
         }

@@ -6,6 +6,7 @@
 mod account;
 mod client;
 mod csv_text;
+mod export;
 mod failure;
 mod field;
 mod import;
@@ -71,6 +72,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Show where an import stands
     Status(status::StatusArgs),
+    /// Get all contacts of a program as a CSV file
+    Export(export::ExportArgs),
     /// Sign a request: prints its two headers
     Sign(sign::SignArgs),
 }
@@ -118,6 +121,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
             status::run(&args, output)
+        }
+        Command::Export(args) => {
+            logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
+            export::run(&args, output)
         }
         Command::Sign(args) => sign::run(&args, output),
     }

@@ -16,6 +16,14 @@ pub(super) fn upload(bytes: u64, output: Output) -> ProgressBar {
     bar(bytes, "{spinner} sending  {wide_bar} {bytes}/{total_bytes} {msg}", output)
 }
 
+/// A count of bytes that come, of which nobody knows how many there will be. Not where they go to the same terminal.
+pub(super) fn download(is_to_terminal: bool, output: Output) -> ProgressBar {
+    let bar = bar(0, "{spinner} {bytes} ({bytes_per_sec})", Output { quiet: output.quiet || is_to_terminal, ..output });
+    bar.unset_length();
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 /// A bar for the rows of an import.
 pub(super) fn rows(records: u64, output: Output) -> ProgressBar {
     let bar = bar(records, "{spinner} {prefix:8} {wide_bar} {human_pos}/{human_len} rows {msg}", output);

@@ -10,6 +10,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::problem::{Code, Problem};
@@ -51,6 +52,13 @@ impl IntoResponse for Refused {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// 200, with a JSON body.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    let mut response = serde_json::to_string(value).unwrap_or_default().into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// The id of a request, for lines of the log about what came of it.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::HttpState;
 use super::answer::Refused;
-use super::contacts::PathId;
+use super::path::PathId;
 use super::signed::Signed;
 use crate::command::{Command, CommandId, CommandState};
 use crate::problem::{Code, Problem};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::answer::Refused;
 use super::commands::{Wait, status_response};
-use super::contacts::{PathId, program_of};
+use super::path::{PathId, program_of};
 use super::signed::Signed;
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};

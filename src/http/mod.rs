@@ -7,7 +7,11 @@ mod answer;
 mod body;
 mod commands;
 mod contacts;
+mod export;
 mod imports;
+mod parameters;
+mod path;
+mod programs;
 mod signed;
 
 use std::sync::Arc;
@@ -48,6 +52,8 @@ pub(crate) struct HttpState {
     room: Arc<Semaphore>,
     /// Large signatures that are checked at the same time.
     checks: Arc<Semaphore>,
+    /// Exports that are read at the same time.
+    exports: Arc<Semaphore>,
     /// Turns true when the service is to stop: who waits for an import is answered at once.
     stopping: watch::Receiver<bool>,
 }
@@ -62,12 +68,17 @@ pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopp
         processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
         room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
         checks: Arc::new(Semaphore::new(cores)),
+        exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
         stopping,
     });
     Router::new()
         .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
         .route("/v2/commands/{command}", get(commands::status).fallback(only_get))
-        .route("/v1/programs/{program}", get(contacts::program).fallback(only_get))
+        .route("/v2/programs/{program}/participants.csv", get(export::contacts).fallback(only_get))
+        .route("/v1/accounts/{account}/programs", get(programs::of_account).fallback(only_get))
+        .route("/v1/accounts/{account}/participants", get(contacts::of_account).fallback(only_get))
+        .route("/v1/participants/{participant}", get(contacts::one).fallback(only_get))
+        .route("/v1/programs/{program}", get(programs::program).fallback(only_get))
         .route("/v1/programs/{program}/participants", get(contacts::of_program).fallback(only_get))
         .fallback(nowhere)
         .layer(axum::middleware::from_fn(answer::finish))

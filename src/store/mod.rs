@@ -3,6 +3,7 @@
 //! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
+mod account_page;
 pub mod postgres;
 mod record;
 mod refusal;
@@ -116,15 +117,31 @@ pub trait ImportTx: Send {
     fn rollback(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Which contacts of a program are wanted.
+/// Which contacts a list shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ContactQuery {
+pub struct ContactFilter {
     /// Leave inactive ones out.
     pub active_only: bool,
     /// Only those that changed after this moment (strictly), in milliseconds since 1970-01-01 UTC.
     pub updated_after_ms: Option<i64>,
-    /// How many to pass over, in the order of creation.
-    pub offset: u64,
+}
+
+/// Where a page of a program's contacts begins, in the order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageStart {
+    /// After so many of those that the filter lets through.
+    Offset(u64),
+    /// After the contact of this number: costs the same however deep it is.
+    After(ContactNumber),
+}
+
+/// Which contacts of a program are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ContactQuery {
+    /// Which of them.
+    pub filter: ContactFilter,
+    /// Where the page begins.
+    pub start: PageStart,
     /// How many at most.
     pub count: u32,
 }
@@ -136,6 +153,30 @@ pub struct ContactPage {
     pub total: u64,
     /// In the order of creation.
     pub contacts: Vec<Contact>,
+}
+
+/// Where a page of an account's contacts begins: program by program, in the order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccountPageStart {
+    /// After so many of those that the filter lets through.
+    Offset(u64),
+    /// After this contact.
+    After(ContactId),
+}
+
+/// A page of the contacts of all programs of an account. The contacts of each program are read at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// In the order of the programs' creation, within a program in that of the contacts'; no program without contacts.
+    pub parts: Vec<(Program, Vec<Contact>)>,
+}
+
+/// All contacts of a program at one moment, read bit by bit. Blocking: it is used from a thread of its own.
+pub trait ContactSnapshot: Send {
+    /// The next ones in the order of creation, some thousand at most; none at the end.
+    fn next(&mut self) -> Result<Vec<Contact>, StoreError>;
 }
 
 /// What every home of the data does. All moments are milliseconds since 1970-01-01 UTC.
@@ -211,6 +252,24 @@ pub trait Store: Send + Sync + 'static {
         program: ProgramId,
         query: ContactQuery,
     ) -> Result<ContactPage, StoreError>;
+    /// The programs of an account in the order of creation, each with how many contacts the filter lets through.
+    async fn contact_totals(
+        &self,
+        account: AccountId,
+        filter: ContactFilter,
+    ) -> Result<Vec<(Program, u64)>, StoreError>;
+    /// A page of an account's contacts. One that begins after a contact of no program of the account is empty.
+    async fn contacts_of_account(
+        &self,
+        account: AccountId,
+        filter: ContactFilter,
+        start: AccountPageStart,
+        count: u32,
+    ) -> Result<AccountPage, StoreError> {
+        account_page::read(self, account, (filter, start), count).await
+    }
+    /// All contacts of a program as they are now. `Refused` if the account has no such program. Blocking.
+    fn snapshot(&self, account: AccountId, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError>;
     /// A contact of an account, with its program.
     async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError>;
 

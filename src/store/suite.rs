@@ -13,7 +13,10 @@ use uuid::Uuid;
 use super::postgres::{PostgresSettings, PostgresStore};
 use super::secrets::MasterKeySource;
 use super::sqlite::{SqliteSettings, SqliteStore};
-use super::{Begin, ContactPage, ContactQuery, ImportTx, Lookup, OpenAs, Store, StoreError, test_server};
+use super::{
+    AccountPageStart, Begin, ContactFilter, ContactPage, ContactQuery, ImportTx, Lookup, OpenAs, PageStart, Store,
+    StoreError, test_server,
+};
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, Reach};
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
@@ -106,6 +109,8 @@ macro_rules! scenes {
     };
 }
 
+mod reading;
+
 scenes![
     accounts_and_programs_are_listed_in_the_order_of_creation,
     fields_are_added_removed_and_come_back,
@@ -130,8 +135,6 @@ scenes![
     lookups_see_earlier_batches,
     lookups_tell_what_was_asked,
     updates_change_what_they_say,
-    contacts_are_listed_by_page_state_and_time,
-    contacts_are_found_by_their_whole_id,
     a_report_that_does_not_add_up_is_not_kept,
     a_clean_close_keeps_everything,
 ];
@@ -264,7 +267,9 @@ async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Chang
     store.finish(&claim, &report(changes.len() as u64), "trace", now_ms).await.expect("finished");
 }
 
-const ALL: ContactQuery = ContactQuery { active_only: false, updated_after_ms: None, offset: 0, count: 1_000 };
+const EVERYBODY: ContactFilter = ContactFilter { active_only: false, updated_after_ms: None };
+const ACTIVE: ContactFilter = ContactFilter { active_only: true, updated_after_ms: None };
+const ALL: ContactQuery = ContactQuery { filter: EVERYBODY, start: PageStart::Offset(0), count: 1_000 };
 
 async fn page(store: &dyn Store, tenant: &Tenant, query: ContactQuery) -> ContactPage {
     store.contacts(tenant.account, tenant.program, query).await.expect("a page")
@@ -885,7 +890,7 @@ async fn updates_change_what_they_say(home: &dyn Home) {
     expected[3].profile = profile("new");
     expected[3].times = times;
     assert_eq!(contacts(&*store, &tenant).await, expected);
-    let active = ContactQuery { active_only: true, ..ALL };
+    let active = ContactQuery { filter: ACTIVE, ..ALL };
     assert_eq!(page(&*store, &tenant, active).await.total, 4);
     // Back again, and two without a customer's id beside each other.
     let changes =
@@ -894,46 +899,7 @@ async fn updates_change_what_they_say(home: &dyn Home) {
     assert_eq!(page(&*store, &tenant, active).await.total, 5);
 }
 
-// Reading.
-
-async fn contacts_are_listed_by_page_state_and_time(home: &dyn Home) {
-    let store = home.open().await;
-    let tenant = tenant(&*store, "One").await;
-    import(&*store, &tenant, 1, &(1..=5).map(addition).collect::<Vec<_>>(), NOW).await;
-    let inactive = Update { active: Some(false), ..unchanged(2) };
-    import(&*store, &tenant, 2, &[Change::Update(inactive), addition(6)], NOW + 10).await;
-    let numbers = async |query: ContactQuery| -> (u64, Vec<u64>) {
-        let page = page(&*store, &tenant, query).await;
-        (page.total, page.contacts.iter().map(|contact| contact.id.number.get()).collect())
-    };
-    assert_eq!(numbers(ALL).await, (6, vec![1, 2, 3, 4, 5, 6]));
-    assert_eq!(numbers(ContactQuery { offset: 2, count: 2, ..ALL }).await, (6, vec![3, 4]));
-    assert_eq!(numbers(ContactQuery { offset: u64::MAX, ..ALL }).await, (6, vec![]));
-    assert_eq!(numbers(ContactQuery { active_only: true, offset: 1, ..ALL }).await, (5, vec![3, 4, 5, 6]));
-    assert_eq!(numbers(ContactQuery { updated_after_ms: Some(NOW), ..ALL }).await, (2, vec![2, 6]));
-    assert_eq!(numbers(ContactQuery { updated_after_ms: Some(NOW + 10), ..ALL }).await, (0, vec![]));
-    let changed = ContactQuery { active_only: true, updated_after_ms: Some(NOW - 1), offset: 4, count: 1 };
-    assert_eq!(numbers(changed).await, (5, vec![6]));
-}
-
-async fn contacts_are_found_by_their_whole_id(home: &dyn Home) {
-    let store = home.open().await;
-    let tenant = tenant(&*store, "One").await;
-    let empty = ContactId::new(tenant.tag, number(1), 0);
-    assert_eq!(store.contact(tenant.account, empty).await.expect("readable"), None);
-    import(&*store, &tenant, 1, &[addition(1), addition(2)], NOW).await;
-    let all = contacts(&*store, &tenant).await;
-    assert_ne!(all[0].id.salt(), all[1].id.salt());
-    let (program, found) = store.contact(tenant.account, all[1].id).await.expect("readable").expect("the contact");
-    assert_eq!((program.id, &found), (tenant.program, &all[1]));
-    for none in [
-        ContactId::new(tenant.tag, number(2), all[1].id.salt() ^ 1),
-        ContactId::new(tenant.tag, number(3), all[1].id.salt()),
-        ContactId::new(ProgramTag::from_bits(!tenant.tag.bits()), number(2), all[1].id.salt()),
-    ] {
-        assert_eq!(store.contact(tenant.account, none).await.expect("readable"), None);
-    }
-}
+// Ends.
 
 async fn a_report_that_does_not_add_up_is_not_kept(home: &dyn Home) {
     let store = home.open().await;

@@ -57,6 +57,27 @@ impl From<&Program> for ProgramJson {
     }
 }
 
+/// A program in a list: exactly these members.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgramItemJson {
+    id: String,
+    account_id: String,
+    name: String,
+    active: bool,
+}
+
+impl From<&Program> for ProgramItemJson {
+    fn from(program: &Program) -> ProgramItemJson {
+        ProgramItemJson {
+            id: program.id.to_string(),
+            account_id: program.account.to_string(),
+            name: program.name.clone(),
+            active: program.active,
+        }
+    }
+}
+
 /// A contact in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,19 +182,36 @@ struct Link {
     uri: String,
 }
 
+/// One of the places that a page leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The page itself.
+    This,
+    /// The page after so many items.
+    At(u64),
+    /// The page right behind this one, which is after so many items.
+    Next(u64),
+}
+
 impl<T> Envelope<T> {
-    /// A page of `total` items that begins after `offset` of them. `uri` gives path and query for an offset.
-    pub fn new(items: Vec<T>, total: u64, offset: u64, count: u64, uri: impl Fn(u64) -> String) -> Envelope<T> {
+    /// A page of `total` items that begins after `offset` of them. `is_last`: nothing follows, whatever the total says. `uri` gives path
+    /// and query of a place.
+    pub fn new(
+        items: Vec<T>,
+        (total, offset, count): (u64, u64, u64),
+        is_last: bool,
+        uri: impl Fn(Place) -> String,
+    ) -> Envelope<T> {
         let pages = total.div_ceil(count.max(1));
         let last_offset = pages.saturating_sub(1) * count;
-        let next_offset = Some(offset.saturating_add(count)).filter(|next| *next < total);
+        let next_offset = Some(offset.saturating_add(count)).filter(|next| *next < total && !is_last);
         let prev_offset = (offset > 0).then(|| offset.saturating_sub(count));
         let places = [
-            ("self", Some(offset)),
-            ("first", Some(0)),
-            ("prev", prev_offset),
-            ("next", next_offset),
-            ("last", Some(last_offset)),
+            ("self", Some(Place::This)),
+            ("first", Some(Place::At(0))),
+            ("prev", prev_offset.map(Place::At)),
+            ("next", next_offset.map(Place::Next)),
+            ("last", Some(Place::At(last_offset))),
         ];
         let links = places.into_iter().filter_map(|(rel, at)| at.map(|at| Link { rel, uri: uri(at) })).collect();
         Envelope { items, links, total, offset, count, next_offset, prev_offset, last_offset, pages }

@@ -5,9 +5,11 @@
 
 pub mod json;
 mod contacts;
+mod export;
 mod request;
 mod status;
 
-pub use contacts::{ContactJson, Envelope, FullContactJson, ProgramJson, SchemaJson};
+pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJson, ProgramJson, SchemaJson};
+pub use export::{csv_header, push_csv_contact};
 pub use request::{ImportRequest, read_import, write_import};
 pub use status::{ErrorEntry, Message, Progress, Rows, Status};

@@ -3,7 +3,7 @@
 use std::thread;
 
 use expect_test::expect;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{Answer, Home, body, contacts_csv, counts, now, text};
 
@@ -17,7 +17,6 @@ scenes!(
     another_account_sees_nothing,
     a_client_may_wait_for_the_end,
     an_archived_program_can_be_imported_into,
-    contacts_are_read_in_pages,
 );
 
 fn every_fault_of_a_body_is_told(home: Home) {
@@ -217,50 +216,4 @@ fn an_archived_program_can_be_imported_into(home: Home) {
     assert_eq!(client.get(&format!("/v1/programs/{}", client.program)).json()["active"], false);
     assert_eq!(counts(&client.import("add", "ignore", "tx", "phone\n2395745030\n")), ([1, 1, 0, 0, 0, 0], true));
     assert_eq!(client.contacts()[0]["programActive"], false);
-}
-
-fn contacts_are_read_in_pages(home: Home) {
-    let service = home.serve();
-    let client = service.client();
-    client.import("add", "ignore", "row", &contacts_csv(0, 60));
-    client.import("add", "active", "row", "customer_id,active\nc0000003,no\n");
-    let path = format!("/v1/programs/{}/participants", client.program);
-    let page = client.get(&path).json();
-    let mut keys: Vec<&String> = page.as_object().unwrap().keys().collect();
-    keys.sort();
-    assert_eq!(
-        keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(),
-        ["count", "items", "lastOffset", "links", "nextOffset", "offset", "pages", "prevOffset", "total"]
-    );
-    let figures = |page: &Value| {
-        ["total", "offset", "count", "nextOffset", "prevOffset", "lastOffset", "pages"].map(|key| page[key].clone())
-    };
-    assert_eq!(figures(&page), [json!(59), json!(0), json!(25), json!(25), Value::Null, json!(50), json!(3)]);
-    let item = &page["items"][0];
-    assert_eq!(item["customerId"], "c0000000");
-    assert_eq!(item.as_object().unwrap().len(), 4);
-    let last = client.get(&format!("{path}?offset=50&count=25&active=all")).json();
-    assert_eq!(figures(&last), [json!(60), json!(50), json!(25), Value::Null, json!(25), json!(50), json!(3)]);
-    assert_eq!(last["items"].as_array().unwrap().len(), 10);
-    let rels: Vec<String> = last["links"].as_array().unwrap().iter().map(|link| text(&link["rel"])).collect();
-    assert_eq!(rels, ["self", "first", "prev", "last"]);
-    let beyond = client.get(&format!("{path}?offset=1000")).json();
-    assert_eq!((beyond["items"].as_array().unwrap().len(), &beyond["total"]), (0, &json!(59)));
-    let next = page["links"].as_array().unwrap().iter().find(|link| link["rel"] == "next").unwrap();
-    assert_eq!(client.get(&text(&next["uri"])).json()["items"][0]["customerId"], "c0000026");
-    let changed = client.contact("c0000003");
-    let updated =
-        changed["profile"].as_array().unwrap().iter().find(|entry| entry["name"] == "active").unwrap()["updated"]
-            .clone();
-    let created = text(&client.contact("c0000004")["created"]);
-    let after = |moment: &str| {
-        client.get(&format!("{path}?active=all&updated-after={}", moment.replace('Z', "+00:00"))).json()["total"]
-            .clone()
-    };
-    assert_eq!((after(&created), after(&text(&updated))), (json!(1), json!(0)));
-    let far = client.get(&format!("{path}?offset=99999999999999999999&count=99999999999999999999")).json();
-    assert_eq!((far["items"].as_array().unwrap().len(), &far["count"]), (0, &json!(1_000)));
-    for bad in ["count=0", "count=x", "offset=-1", "active=yes", "type=some", "updated-after=yesterday"] {
-        client.get(&format!("{path}?{bad}")).problem(400, "bad_parameter");
-    }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod importing;
 mod nodes;
 mod ordering;
+mod reading;
 mod sdk;
 mod signing;
 mod strangers;

@@ -50,4 +50,12 @@ assert schema["honors"] == "Maybe (Boolean)" and schema["phone"] == "Phone", sch
 names = [item["customerId"] for item in sdk.get_participants_chunk(program, chunk_size=2)]
 assert names == ["s1", "s2"], names
 assert sdk.get_participants_chunk(program, chunk_size=2, offset=4) == []
+
+programs = sdk.get_programs()
+assert [found["id"] for found in programs] == [program], programs
+seen, offset = [], 0
+while chunk := sdk.get_participants_chunk(program, chunk_size=3, offset=offset):
+    seen.extend(item["customerId"] for item in chunk)
+    offset += 3
+assert seen == ["s1", "s2", "s3", "s5"], seen
 print("done")

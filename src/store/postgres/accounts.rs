@@ -98,6 +98,9 @@ async fn insert_program(client: &Client, program: &Program) -> Result<bool, Stor
 pub(super) const PROGRAM_COLUMNS: &str = "program.id, program.account, program.name, program.active, program.region, \
      program.phone, program.timezone, program.tag, program.created_ms";
 
+/// How many these are: what stands behind them in a row begins here.
+pub(super) const PROGRAM_COLUMNS_COUNT: usize = 9;
+
 pub(super) async fn programs(client: &Client, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
     let condition = if account.is_some() { "account = $1" } else { "$1::uuid IS NULL" };
     let sql = format!("SELECT {PROGRAM_COLUMNS} FROM program WHERE {condition} ORDER BY number");
@@ -379,7 +382,7 @@ async fn account_exists(client: &Client, account: AccountId) -> Result<(), Store
     found.map(|_| ()).ok_or_else(|| refusal::no_account(account))
 }
 
-fn read_program(row: &Row) -> Result<Program, StoreError> {
+pub(super) fn read_program(row: &Row) -> Result<Program, StoreError> {
     let reading = || "reading a program";
     let region: String = row.try_get(4).context(reading)?;
     let region = Region::parse(&region)

@@ -220,12 +220,12 @@ fn over() -> StoreError {
 }
 
 /// Rolls back without waiting for it, and returns the connection; one that does not answer never goes back to the pool.
-fn undo(client: Option<Object>, handle: &Handle) {
+pub(super) fn undo(client: Option<Object>, handle: &Handle) {
     let Some(client) = client else { return };
     handle.spawn(async move {
         let undone = tokio::time::timeout(ROLLBACK_WITHIN, client.batch_execute("ROLLBACK")).await;
         if !matches!(undone, Ok(Ok(()))) {
-            tracing::warn!("the connection of an import is closed, not reused");
+            tracing::warn!("a connection whose transaction could not be undone is closed, not reused");
             drop(Object::take(client));
         }
     });

@@ -15,6 +15,7 @@ mod migration;
 mod notice;
 mod payloads;
 mod queue;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,7 @@ use self::accounts::SealedToken;
 use self::connection::{Context, connection};
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::{Begin, ContactPage, ContactQuery, OpenAs, Store, StoreError, refusal};
+use super::{Begin, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs, Store, StoreError, refusal};
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -264,6 +265,23 @@ impl Store for PostgresStore {
         let client = self.client().await?;
         let program = accounts::the_program(&client, account, program).await?;
         contacts::page(&client, program.id, program.tag, query).await
+    }
+
+    async fn contact_totals(
+        &self,
+        account: AccountId,
+        filter: ContactFilter,
+    ) -> Result<Vec<(Program, u64)>, StoreError> {
+        contacts::totals(&**self.client().await?, account, filter).await
+    }
+
+    fn snapshot(&self, account: AccountId, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError> {
+        let beginning = async {
+            let client = self.client().await?;
+            let program = accounts::the_program(&client, account, program).await?;
+            snapshot::Snapshot::begin(client, self.handle.clone(), program).await
+        };
+        Ok(Box::new(blocking(&self.handle, beginning)?))
     }
 
     async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::connection::Context;
 use crate::contact::{Contact, ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
-use crate::store::{ContactPage, ContactQuery, StoreError};
+use crate::store::{ContactFilter, ContactPage, ContactQuery, ContactSnapshot, PageStart, StoreError};
 
 const COLUMNS: &str = "number, salt, phone, active, created_ms, updated_ms, customer_id, profile, times";
 
@@ -15,38 +15,54 @@ pub(super) fn page(program: &mut Connection, tag: ProgramTag, query: ContactQuer
 
 fn read_page(program: &mut Connection, tag: ProgramTag, query: ContactQuery) -> rusqlite::Result<ContactPage> {
     let tx = program.transaction()?;
-    let total = total(&tx, query)?;
-    let ContactQuery { active_only, updated_after_ms, offset, count } = query;
+    let ContactQuery { filter, start, count } = query;
+    let total = total(&tx, filter)?;
+    let (after, offset) = place(&tx, filter, start)?;
     let contacts = tx
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM contact {} ORDER BY number LIMIT ?2 OFFSET ?3",
-            condition(active_only, updated_after_ms)
+            "SELECT {COLUMNS} FROM contact {} AND number > ?2 ORDER BY number LIMIT ?3 OFFSET ?4",
+            condition(filter)
         ))?
-        .query_map(params![updated_after_ms, count, i64::try_from(offset).unwrap_or(i64::MAX)], |row| {
-            read_contact(row, tag)
-        })?
+        .query_map(params![filter.updated_after_ms, after, count, offset], |row| read_contact(row, tag))?
         .collect::<rusqlite::Result<_>>()?;
     tx.commit()?;
     Ok(ContactPage { total, contacts })
 }
 
-fn total(tx: &Connection, query: ContactQuery) -> rusqlite::Result<u64> {
-    let ContactQuery { active_only, updated_after_ms, offset: _, count: _ } = query;
-    let total: i64 = match updated_after_ms {
+/// How many contacts the filter lets through.
+pub(super) fn count(program: &Connection, filter: ContactFilter) -> Result<u64, StoreError> {
+    total(program, filter).context(|| "counting contacts")
+}
+
+fn total(tx: &Connection, filter: ContactFilter) -> rusqlite::Result<u64> {
+    let total: i64 = match filter.updated_after_ms {
         None => {
-            let column = if active_only { "active" } else { "contacts" };
+            let column = if filter.active_only { "active" } else { "contacts" };
             tx.prepare_cached(&format!("SELECT {column} FROM meta"))?.query_row([], |row| row.get(0))?
         }
         Some(_) => tx
-            .prepare_cached(&format!("SELECT count(*) FROM contact {}", condition(active_only, updated_after_ms)))?
-            .query_row([updated_after_ms], |row| row.get(0))?,
+            .prepare_cached(&format!("SELECT count(*) FROM contact {}", condition(filter)))?
+            .query_row([filter.updated_after_ms], |row| row.get(0))?,
     };
     Ok(total.cast_unsigned())
 }
 
+/// After which number a page begins, and how many are to be passed over behind it. Where the filter lets every contact through,
+/// an offset is a number: none was ever removed, so they are dense.
+fn place(tx: &Connection, filter: ContactFilter, start: PageStart) -> rusqlite::Result<(i64, i64)> {
+    let offset = match start {
+        PageStart::After(number) => return Ok((number.get().cast_signed(), 0)),
+        PageStart::Offset(offset) => i64::try_from(offset).unwrap_or(i64::MAX),
+    };
+    let is_dense: bool = tx
+        .prepare_cached("SELECT next_number = contacts + 1 AND (NOT ?1 OR active = contacts) FROM meta")?
+        .query_row([filter.active_only], |row| row.get(0))?;
+    Ok(if is_dense && filter.updated_after_ms.is_none() { (offset, 0) } else { (0, offset) })
+}
+
 /// `?1` is the moment in all of them.
-fn condition(active_only: bool, updated_after_ms: Option<i64>) -> &'static str {
-    match (active_only, updated_after_ms) {
+fn condition(filter: ContactFilter) -> &'static str {
+    match (filter.active_only, filter.updated_after_ms) {
         (true, Some(_)) => "WHERE active AND updated_ms > ?1",
         (false, Some(_)) => "WHERE updated_ms > ?1",
         (true, None) => "WHERE active AND ?1 IS NULL",
@@ -80,4 +96,41 @@ fn read_contact(row: &Row<'_>, tag: ProgramTag) -> rusqlite::Result<Contact> {
         profile: Profile::from_bytes(row.get(7)?),
         times: FieldTimes::from_bytes(row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default()),
     })
+}
+
+/// How many contacts a snapshot gives at a time.
+const SNAPSHOT_BATCH: u32 = 2_000;
+
+/// All contacts of a file, in a read transaction of a connection of its own. While it is open, the WAL keeps what it reads.
+pub(super) struct Snapshot {
+    program: Connection,
+    tag: ProgramTag,
+    after: i64,
+}
+
+impl Snapshot {
+    pub(super) fn begin(program: Connection, tag: ProgramTag) -> Result<Snapshot, StoreError> {
+        // The transaction begins with its first read; ends with the connection.
+        program
+            .execute_batch("BEGIN")
+            .and_then(|()| program.query_row("SELECT contacts FROM meta", [], |_| Ok(())))
+            .context(|| "beginning to read all contacts")?;
+        Ok(Snapshot { program, tag, after: 0 })
+    }
+}
+
+impl ContactSnapshot for Snapshot {
+    fn next(&mut self) -> Result<Vec<Contact>, StoreError> {
+        let contacts: Vec<Contact> = self
+            .program
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM contact WHERE number > ?1 ORDER BY number LIMIT ?2"))
+            .and_then(|mut select| {
+                select.query_map(params![self.after, SNAPSHOT_BATCH], |row| read_contact(row, self.tag))?.collect()
+            })
+            .context(|| "reading all contacts")?;
+        if let Some(last) = contacts.last() {
+            self.after = last.id.number.get().cast_signed();
+        }
+        Ok(contacts)
+    }
 }

@@ -46,7 +46,7 @@ use self::queue::Queue;
 use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::{Begin, ContactPage, ContactQuery, OpenAs, Store, StoreError, refusal};
+use super::{Begin, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs, Store, StoreError, refusal};
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -359,6 +359,28 @@ impl Store for SqliteStore {
         Ok(page.unwrap_or(ContactPage { total: 0, contacts: Vec::new() }))
     }
 
+    async fn contact_totals(
+        &self,
+        account: AccountId,
+        filter: ContactFilter,
+    ) -> Result<Vec<(Program, u64)>, StoreError> {
+        let mut totals = Vec::new();
+        for program in self.programs(Some(account)).await? {
+            let total = self.read_program(program.clone(), move |file| contacts::count(file, filter)).await?;
+            totals.push((program, total.unwrap_or(0)));
+        }
+        Ok(totals)
+    }
+
+    fn snapshot(&self, account: AccountId, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError> {
+        let Inner { readers, programs, .. } = &*self.inner;
+        let program = readers.read(|catalogue| accounts::the_program(catalogue, account, program))?;
+        match programs.get(&program).reader_apart()? {
+            Some(file) => Ok(Box::new(contacts::Snapshot::begin(file, program.tag)?)),
+            None => Ok(Box::new(NoContacts)),
+        }
+    }
+
     async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {
         let program = self.read(move |_, catalogue| accounts::program_by_tag(catalogue, account, contact.tag)).await?;
         let Some(program) = program else { return Ok(None) };
@@ -455,6 +477,15 @@ impl Store for SqliteStore {
             Ok(())
         })
         .await
+    }
+}
+
+/// A program of which nothing was ever imported.
+struct NoContacts;
+
+impl ContactSnapshot for NoContacts {
+    fn next(&mut self) -> Result<Vec<Contact>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

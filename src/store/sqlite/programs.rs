@@ -97,6 +97,11 @@ impl ProgramFile {
         result.map(Some)
     }
 
+    /// A reading connection that stays the caller's; `None` if there is no file.
+    pub(super) fn reader_apart(&self) -> Result<Option<Connection>, StoreError> {
+        self.reader()
+    }
+
     /// The writing connection; it makes the file if there is none. It belongs to the caller until it is returned.
     pub(super) fn take_writer(&self) -> Result<Connection, StoreError> {
         let mut connections = self.lock();

@@ -12,6 +12,7 @@ use super::*;
 use crate::command::{Payload, Reach};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
+use crate::store::PageStart;
 
 const NOW: i64 = 1_763_812_800_000;
 
@@ -170,7 +171,11 @@ async fn the_file_of_another_program_is_refused() {
     let path = |program: &Program| data.path().join(format!("programs/{}.db", program.id));
     fs::copy(path(&program), path(&other)).expect("copied");
     let store = serve(data.path());
-    let query = ContactQuery { active_only: false, updated_after_ms: None, offset: 0, count: 1 };
+    let query = ContactQuery {
+        filter: ContactFilter { active_only: false, updated_after_ms: None },
+        start: PageStart::Offset(0),
+        count: 1,
+    };
     assert!(refusal(store.contacts(other.account, other.id, query).await).contains("another program"));
     store.contacts(program.account, program.id, query).await.map(drop).expect("the right one");
 }
@@ -255,7 +260,11 @@ async fn a_kill_loses_nothing() {
     copy_as_if_killed(data.path(), copy.path());
 
     let store = serve(copy.path());
-    let query = ContactQuery { active_only: false, updated_after_ms: None, offset: 0, count: 10 };
+    let query = ContactQuery {
+        filter: ContactFilter { active_only: false, updated_after_ms: None },
+        start: PageStart::Offset(0),
+        count: 10,
+    };
     assert_eq!(store.contacts(program.account, program.id, query).await.expect("a page").total, 1);
     assert_eq!(payload_files(copy.path()).len(), 3);
     import(&store, copy.path(), 2).await;
