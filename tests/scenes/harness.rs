@@ -73,6 +73,18 @@ impl Home {
         Home { database: Some(crate::postgres::new_database_behind_one_connection()), ..Home::sqlite() }
     }
 
+    /// What psql prints of a statement in the database.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        crate::postgres::query_in(self.database.as_deref().unwrap(), sql)
+    }
+
+    /// A file that is removed with the home.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.data.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     /// Another node's, over the same database.
     pub(crate) fn beside(&self) -> Home {
         Home { database: self.database.clone(), ..Home::sqlite() }
@@ -202,6 +214,10 @@ impl Service {
         // Whatever else it says is read, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         self.child = Some(child);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Ends it as a power cut ends a process.

@@ -100,7 +100,7 @@ impl PostgresStore {
         let direct = connection::config(direct_url.as_ref().unwrap_or(&url).expose())?;
         let pool = connection::pool(connection::config(url.expose())?, connections_max)?;
         let renewals = connection::pool(connection::config(url.expose())?, 1)?;
-        migration::migrate(&pool, migration::STEPS).await?;
+        migration::migrate(&pool, &migration::steps()?).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let queue = Queue::new(look_every);
