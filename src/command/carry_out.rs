@@ -45,7 +45,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
         Begin::Open(tx) => tx,
     };
     test_point("import.begun");
-    let reader = RowReader::new(store.payload(claim)?, COMMA);
+    let reader = RowReader::new(tx.payload()?, COMMA);
     let progress = |rows| store.progress(claim, rows);
     let report = match judge(reader, tx.as_mut(), claim, now_ms, &progress)? {
         Judged::File(errors) => Report::of_file(claim.options.mode, errors),

@@ -107,6 +107,9 @@ pub enum Begin {
 pub trait ImportTx: Send {
     /// What the import starts from.
     fn context(&self) -> &ImportContext;
+    /// The file of the command, in UTF-8. It may be read in another thread while the transaction goes on, and needs no
+    /// connection beside the transaction's own. Blocking.
+    fn payload(&mut self) -> Result<Box<dyn Read + Send>, StoreError>;
     /// Finds the contacts of a batch: one answer for each of `lookup.keys`, in their order.
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError>;
     /// Makes changes, in their order, within the transaction. They are valid: they come from a plan.
@@ -291,8 +294,6 @@ pub trait Store: Send + Sync + 'static {
     fn completions(&self) -> &Completions;
     /// Says how many rows of a running import have been judged.
     fn progress(&self, claim: &Claim, rows: u64);
-    /// The file of a command, in UTF-8. Blocking.
-    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError>;
     /// Opens the import's transaction, or tells that an earlier attempt committed it. `LostClaim` if another attempt has
     /// taken over. Blocking.
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError>;

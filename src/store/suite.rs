@@ -416,8 +416,18 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
         assert_eq!((claim.command, claim.attempt, &claim.options), (new.id, 1, &new.options));
         assert_eq!((claim.account, claim.program), (tenant.account, tenant.program));
         let mut text = String::new();
-        store.payload(&claim).expect("a payload").read_to_string(&mut text).expect("readable");
+        let mut tx = begin(&*store, &claim, NOW);
+        // Read while the transaction goes on, in another thread.
+        let mut payload = tx.payload().expect("a payload");
+        std::thread::scope(|scope| {
+            scope.spawn(|| payload.read_to_string(&mut text).expect("readable"));
+            for at in 0..20 {
+                look_up(&mut *tx, &[customer_id(&format!("c{at}"))]);
+            }
+        });
         assert!(text == new.payload.0);
+        drop(payload);
+        tx.rollback().expect("rolled back");
         store.progress(&claim, 17);
         assert_eq!(command(&*store, &tenant, new.id).await.state, CommandState::Running { rows: 17 });
         store.finish(&claim, &report(0), "t", NOW + 9).await.expect("finished");

@@ -21,6 +21,12 @@ macro_rules! scenes {
                 super::$scene(crate::harness::Home::postgres());
             })*
         }
+        mod on_postgres_behind_a_pooler {
+            $(#[test]
+            fn $scene() {
+                super::$scene(crate::harness::Home::pooled_postgres());
+            })*
+        }
     };
 }
 
@@ -55,6 +61,28 @@ impl Home {
 
     pub(crate) fn postgres() -> Home {
         Home { database: Some(crate::postgres::new_database()), ..Home::sqlite() }
+    }
+
+    /// Every transaction gets any of the pooler's connections to the server.
+    pub(crate) fn pooled_postgres() -> Home {
+        Home { database: Some(crate::postgres::new_amply_pooled_database()), ..Home::sqlite() }
+    }
+
+    /// Behind a pooler that has a single connection to the server.
+    pub(crate) fn postgres_behind_one_connection() -> Home {
+        Home { database: Some(crate::postgres::new_database_behind_one_connection()), ..Home::sqlite() }
+    }
+
+    /// What psql prints of a statement in the database.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        crate::postgres::query_in(self.database.as_deref().unwrap(), sql)
+    }
+
+    /// A file that is removed with the home.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.data.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// Another node's, over the same database.
@@ -188,6 +216,10 @@ impl Service {
         self.child = Some(child);
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Ends it as a power cut ends a process.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
@@ -301,6 +333,27 @@ impl Request {
         self.headers.retain(|(at, _)| !at.eq_ignore_ascii_case(name));
         self
     }
+
+    /// Sends it over a connection of the agent's.
+    pub(crate) fn send_with(&self, agent: &ureq::Agent, address: &str) -> Result<Answer, ureq::Error> {
+        let uri = format!("http://{address}{}{}", self.path, self.query);
+        let mut builder = ureq::http::Request::builder().method(self.method).uri(uri);
+        for (name, value) in &self.headers {
+            builder = builder.header(*name, value);
+        }
+        let mut response = if self.method == "POST" {
+            agent.run(builder.body(self.body.as_slice()).unwrap())?
+        } else {
+            agent.run(builder.body(()).unwrap())?
+        };
+        let headers = response.headers().iter();
+        let headers = headers
+            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()))
+            .collect();
+        let mut body = String::new();
+        response.body_mut().as_reader().read_to_string(&mut body)?;
+        Ok(Answer { status: response.status().as_u16(), headers, body })
+    }
 }
 
 /// Sends requests as an account, about a program.
@@ -368,23 +421,7 @@ impl Client {
             .timeout_global(Some(Duration::from_secs(120)))
             .build()
             .into();
-        let uri = format!("http://{}{}{}", self.address, request.path, request.query);
-        let mut builder = ureq::http::Request::builder().method(request.method).uri(uri);
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
-        let mut response = if request.method == "POST" {
-            agent.run(builder.body(request.body.as_slice()).unwrap())?
-        } else {
-            agent.run(builder.body(()).unwrap())?
-        };
-        let headers = response.headers().iter();
-        let headers = headers
-            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()))
-            .collect();
-        let mut body = String::new();
-        response.body_mut().as_reader().read_to_string(&mut body)?;
-        Ok(Answer { status: response.status().as_u16(), headers, body })
+        request.send_with(&agent, &self.address)
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

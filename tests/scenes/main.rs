@@ -9,6 +9,7 @@ mod harness;
 mod postgres;
 
 mod accepting;
+mod chaos;
 mod crashing;
 mod faults;
 mod importing;

@@ -94,3 +94,29 @@ fn a_node_that_slept_past_its_lease_does_nothing_twice() {
     assert_eq!(counts(&one.import("add", "", "row", &contacts_csv(0, 5_001))), ([5_001, 1, 0, 5_000, 0, 0], true));
     assert_eq!(one.contacts().len(), 5_001);
 }
+
+/// More imports at once than the pooler has connections, of files in several pieces: none holds a connection and waits for
+/// another's. They take longer than a lease, which cannot be renewed meanwhile; yet none is cut off and begun again.
+#[test]
+fn imports_behind_a_single_connection_all_end() {
+    let (first, second, one, two) = two_nodes(Home::postgres_behind_one_connection());
+    let clients: Vec<Client> = [&one, &two, &one, &two]
+        .into_iter()
+        .map(|client| Client { program: first.home.new_program(&client.account, "One of four"), ..client.clone() })
+        .collect();
+    let file = contacts_csv(0, 30_000);
+    assert!(file.len() > 2 << 20, "three pieces");
+    let send = |client: &Client| client.send(&client.import_request("add", "ignore", "row", &file)).location();
+    let locations: Vec<String> = std::thread::scope(|scope| {
+        let sent: Vec<_> = clients.iter().map(|client| scope.spawn(|| send(client))).collect();
+        sent.into_iter().map(|sent| sent.join().unwrap()).collect()
+    });
+    for (client, location) in clients.iter().zip(&locations) {
+        assert_eq!(counts(&client.completed(location)), ([30_000, 30_000, 0, 0, 0, 0], true));
+    }
+    let log = first.home.log() + &second.home.log();
+    assert_eq!(log.matches("import complete").count(), 4);
+    for other in ["sessions of earlier attempts", "tried again"] {
+        assert_eq!(log.lines().find(|line| line.contains(other)), None);
+    }
+}

@@ -1,5 +1,5 @@
 //! A private PostgreSQL for the tests of one process: started when the first test asks for it, gone with the process.
-//! Beside it, a PgBouncer that gives every transaction any of its few server connections.
+//! Beside it, PgBouncers that give every transaction any of their server connections: few, one, or enough.
 //!
 //! They are Debian's packages, in a directory of its own and on sockets in it, so that they meet no other server. A shell stands
 //! between: it waits on a pipe that only this process holds, so however the process ends, the server is stopped and its
@@ -25,18 +25,22 @@ until "$1/pg_isready" --quiet --host "$directory" --username postgres; do
   kill -0 $server || { cat "$directory/log" >&2; exit 1; }
   sleep 0.02
 done
-printf '%s\n' '[databases]' "* = host=$directory user=postgres" '[pgbouncer]' 'pool_mode = transaction' 'auth_type = any' \
-  "unix_socket_dir = $directory" 'listen_port = 6432' 'listen_addr =' 'default_pool_size = 3' 'max_client_conn = 2000' \
-  >"$directory/pooler.ini"
-"$2" --quiet "$directory/pooler.ini" >>"$directory/log" 2>&1 </dev/null &
-pooler=$!
-until [ -S "$directory/.s.PGSQL.6432" ]; do
-  kill -0 $pooler || { cat "$directory/log" >&2; exit 1; }
-  sleep 0.02
+poolers=
+for pooler in 6432:3 6433:1 6434:40; do
+  port=${pooler%:*}
+  printf '%s\n' '[databases]' "* = host=$directory user=postgres" '[pgbouncer]' 'pool_mode = transaction' 'auth_type = any' \
+    "unix_socket_dir = $directory" "listen_port = $port" 'listen_addr =' "default_pool_size = ${pooler#*:}" \
+    'max_client_conn = 2000' 'server_idle_timeout = 5' >"$directory/pooler.$port.ini"
+  "$2" --quiet "$directory/pooler.$port.ini" >>"$directory/log" 2>&1 </dev/null &
+  poolers="$poolers $!"
+  until [ -S "$directory/.s.PGSQL.$port" ]; do
+    kill -0 $! || { cat "$directory/log" >&2; exit 1; }
+    sleep 0.02
+  done
 done
 echo "$directory"
 read -r _ || true
-kill -KILL $pooler || true
+kill -KILL $poolers || true
 kill -QUIT $server || true
 wait $server || true
 "#;
@@ -114,10 +118,22 @@ pub(crate) fn new_database() -> String {
     url_of(&new_name(), "")
 }
 
-/// The same, through the pooler.
+/// The same, through the pooler with three server connections.
 #[allow(dead_code, reason = "not every test that includes this file goes through it")]
 pub(crate) fn new_pooled_database() -> String {
     url_of(&new_name(), ":6432")
+}
+
+/// The same, through the pooler with a single server connection.
+#[allow(dead_code, reason = "not every test that includes this file goes through it")]
+pub(crate) fn new_database_behind_one_connection() -> String {
+    url_of(&new_name(), ":6433")
+}
+
+/// The same, through the pooler with as many server connections as some nodes want.
+#[allow(dead_code, reason = "not every test that includes this file goes through it")]
+pub(crate) fn new_amply_pooled_database() -> String {
+    url_of(&new_name(), ":6434")
 }
 
 fn url_of(name: &str, port: &str) -> String {

@@ -2,17 +2,17 @@
 //! statements does not depend on the number of rows of a batch.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
-use deadpool_postgres::Object;
 use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::connection::{Context, IDLE_MAX_MS, connection};
+use super::connection::Context;
 use super::contacts::contact_number;
-use super::{Shared, accounts, blocking, queue};
+use super::import_connection::ImportConnection;
+use super::{Shared, accounts, blocking, payloads, queue};
 use crate::command::Claim;
 use crate::contact::{ContactId, FieldTimes, Phone, Profile, ProgramTag};
 use crate::import::{Addition, Change, IdentityKeys, Report, RowFound, StoredContact, Update};
@@ -20,15 +20,11 @@ use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 use crate::tenant::ProgramId;
 
-/// How long a dropped import's transaction may take to be undone; after it, the connection is given up.
-const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
-
 /// Bytes of randomness for one contact's salt.
 const SALT_BYTES: usize = 8;
 
 pub(super) struct PostgresImport {
-    /// `None` once the transaction is over.
-    client: Option<Object>,
+    connection: Arc<ImportConnection>,
     handle: Handle,
     claim: Claim,
     context: ImportContext,
@@ -38,16 +34,14 @@ pub(super) struct PostgresImport {
 
 /// Opens the transaction, or tells that the command was applied already. Blocking.
 pub(super) fn begin(shared: &Arc<Shared>, handle: &Handle, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
-    let client = blocking(handle, connection(&shared.pool))?;
-    let unrolled = Unrolled { client: Some(client), handle: handle.clone() };
-    let begun = blocking(handle, start(unrolled.client()?, shared.lease_ms, claim))?;
+    let connection = blocking(handle, ImportConnection::open(shared, claim))?;
+    let begun = blocking(handle, start(connection.client()?, claim))?;
     let Started { context, stock } = match begun {
         Beginning::AlreadyApplied(report) => return Ok(Begin::AlreadyApplied(report)),
         Beginning::Started(started) => *started,
     };
-    let client = unrolled.keep();
     Ok(Begin::Open(Box::new(PostgresImport {
-        client,
+        connection: Arc::new(connection),
         handle: handle.clone(),
         claim: claim.clone(),
         context,
@@ -66,19 +60,8 @@ struct Started {
     stock: Stock,
 }
 
-async fn start(client: &Client, lease_ms: i64, claim: &Claim) -> Result<Beginning, StoreError> {
+async fn start(client: &Client, claim: &Claim) -> Result<Beginning, StoreError> {
     let beginning = || format!("beginning the import of command {}", claim.command);
-    // As long as others leave the command alone anyway.
-    let idle_ms = lease_ms.max(IDLE_MAX_MS);
-    // For this transaction only. Keys are looked up by index, whatever the statistics say: they are of yesterday, and the
-    // table may have grown a hundred times within this very transaction.
-    client
-        .batch_execute(&format!(
-            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL jit = off;
-             SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-        ))
-        .await
-        .context(beginning)?;
     // Held to the end: nobody else can be about to apply it.
     let row = client
         .query_typed_opt(
@@ -121,8 +104,12 @@ impl ImportTx for PostgresImport {
         &self.context
     }
 
+    fn payload(&mut self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(payloads::open(&self.connection, &self.handle, &self.claim)?))
+    }
+
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        let finder = Finder { client: self.client()?, program: self.claim.program, tag: self.context.tag };
+        let finder = Finder { client: self.connection.client()?, program: self.claim.program, tag: self.context.tag };
         blocking(&self.handle, finder.find(lookup))
     }
 
@@ -134,36 +121,27 @@ impl ImportTx for PostgresImport {
                 Change::Update(update) => stock.update(update),
             }
         }
-        let changer = Changer { client: self.client()?, program: self.claim.program, now_ms: self.now_ms };
+        let changer = Changer { client: self.connection.client()?, program: self.claim.program, now_ms: self.now_ms };
         blocking(&self.handle, changer.change(changes))?;
         self.stock = stock;
         Ok(())
     }
 
-    fn commit(mut self: Box<Self>, report: &Report) -> Result<(), StoreError> {
+    fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError> {
         let report = record::report_to_json(report)?;
-        blocking(&self.handle, self.commit_with(&report))?;
-        // Only now is it sure that nothing is left to be undone.
-        self.client = None;
-        Ok(())
+        blocking(&self.handle, self.commit_with(&report))
     }
 
-    fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {
+    fn rollback(self: Box<Self>) -> Result<(), StoreError> {
         let undoing = || format!("rolling the import of command {} back", self.claim.command);
-        blocking(&self.handle, self.client()?.batch_execute("ROLLBACK")).context(undoing)?;
-        self.client = None;
-        Ok(())
+        blocking(&self.handle, self.connection.end("ROLLBACK", undoing))
     }
 }
 
 impl PostgresImport {
-    fn client(&self) -> Result<&Client, StoreError> {
-        self.client.as_ref().map(|client| &***client).ok_or_else(over)
-    }
-
     async fn commit_with(&self, report: &str) -> Result<(), StoreError> {
         let committing = || format!("committing the import of command {}", self.claim.command);
-        let client = self.client()?;
+        let client = self.connection.client()?;
         queue::fence(client, &self.claim).await?;
         let Stock { next_number, contacts, active } = self.stock;
         client
@@ -183,52 +161,8 @@ impl PostgresImport {
             )
             .await
             .context(committing)?;
-        client.batch_execute("COMMIT").await.context(committing)
+        self.connection.end("COMMIT", committing).await
     }
-}
-
-impl Drop for PostgresImport {
-    fn drop(&mut self) {
-        undo(self.client.take(), &self.handle);
-    }
-}
-
-/// A connection in a transaction that nobody owns yet. Dropping it rolls back.
-struct Unrolled {
-    client: Option<Object>,
-    handle: Handle,
-}
-
-impl Unrolled {
-    fn client(&self) -> Result<&Client, StoreError> {
-        self.client.as_ref().map(|client| &***client).ok_or_else(over)
-    }
-
-    fn keep(mut self) -> Option<Object> {
-        self.client.take()
-    }
-}
-
-impl Drop for Unrolled {
-    fn drop(&mut self) {
-        undo(self.client.take(), &self.handle);
-    }
-}
-
-fn over() -> StoreError {
-    StoreError::Fault("the import is over".to_owned())
-}
-
-/// Rolls back without waiting for it, and returns the connection; one that does not answer never goes back to the pool.
-pub(super) fn undo(client: Option<Object>, handle: &Handle) {
-    let Some(client) = client else { return };
-    handle.spawn(async move {
-        let undone = tokio::time::timeout(ROLLBACK_WITHIN, client.batch_execute("ROLLBACK")).await;
-        if !matches!(undone, Ok(Ok(()))) {
-            tracing::warn!("a connection whose transaction could not be undone is closed, not reused");
-            drop(Object::take(client));
-        }
-    });
 }
 
 /// How much of a contact is asked for.

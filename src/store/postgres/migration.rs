@@ -3,6 +3,10 @@
 //! Nodes of two versions run side by side while a new one is rolled out. So a step only adds what the old nodes do not mind,
 //! and what they no longer need is taken away by a later version's step. Each step says with which version of the schema a
 //! program must at least be acquainted to go on beside it; a program that is older than that is refused.
+//!
+//! A step that changes several tables takes them in the order in which an import comes to them (`stock`, `command`, `lane`,
+//! `program`, `field`, `payload`, `contact`); in another one it and an import may each wait for the other's, and one of the two is
+//! undone by the database and tried again.
 
 use deadpool_postgres::Pool;
 use sha2::{Digest, Sha256};
@@ -23,32 +27,71 @@ pub(super) struct Step {
 pub(super) const STEPS: &[Step] =
     &[Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 }];
 
+/// What this program knows.
+pub(super) fn steps() -> Result<Vec<Step>, StoreError> {
+    let known = STEPS.iter().map(|step| Step { sql: step.sql, works_with: step.works_with });
+    Ok(known.chain(test_step()?).collect())
+}
+
+/// One step more, from the file that `ROSTER_TEST_SCHEMA_STEP` names: how a test starts a node of a newer version. Its first
+/// line is `-- works with: ` and a number. In builds without debug assertions there is none.
+#[cfg(debug_assertions)]
+fn test_step() -> Result<Option<Step>, StoreError> {
+    let Some(path) = std::env::var_os("ROSTER_TEST_SCHEMA_STEP") else { return Ok(None) };
+    let wrong = || StoreError::Refused("ROSTER_TEST_SCHEMA_STEP names no file of a step".to_owned());
+    let sql: &'static str = std::fs::read_to_string(path).map_err(|_| wrong())?.leak();
+    let first = sql.lines().next().and_then(|line| line.strip_prefix("-- works with: "));
+    let works_with = first.and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    Ok(Some(Step { sql, works_with }))
+}
+
+#[cfg(not(debug_assertions))]
+fn test_step() -> Result<Option<Step>, StoreError> {
+    Ok(None)
+}
+
 /// What the nodes that start at once line up by, within their transactions: "roster" as a number.
 const LOCK: i64 = 0x0000_726f_7374_6572;
+
+/// How often a step is tried again that the database undid for the sake of an import.
+const TRIES_MAX: u32 = 20;
 
 /// Does the steps that the database lacks, each in a transaction of its own: a step is done or not begun.
 pub(super) async fn migrate(pool: &Pool, steps: &[Step]) -> Result<(), StoreError> {
     let mut client = connection(pool).await?;
+    let mut tries = 0;
     // Usually there is nothing to do, and then nobody waits for anybody.
     while pending(&client, steps).await?.is_some() {
-        let migrating = || "migrating the database";
-        let tx = client.transaction().await.context(migrating)?;
-        tx.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await.context(migrating)?;
-        tx.batch_execute(
-            "CREATE TABLE IF NOT EXISTS schema_step (
-                 step       int PRIMARY KEY,
-                 digest     bytea NOT NULL,
-                 works_with int NOT NULL,
-                 done_at    timestamptz NOT NULL DEFAULT now()
-             )",
-        )
-        .await
-        .context(migrating)?;
-        // Asked again under the lock: another node may have done the step meanwhile.
-        if let Some((number, step)) = pending(tx.client(), steps).await? {
-            do_step(tx.client(), number, step).await?;
-            tx.commit().await.context(migrating)?;
+        match migrate_once(&mut client, steps).await {
+            Err(StoreError::Unavailable(fault)) if tries < TRIES_MAX => {
+                tries += 1;
+                tracing::warn!(fault, tries, "the database could not be migrated and is tried again");
+            }
+            result => result?,
         }
+    }
+    Ok(())
+}
+
+/// Does the first step that the database lacks.
+async fn migrate_once(client: &mut Client, steps: &[Step]) -> Result<(), StoreError> {
+    let migrating = || "migrating the database";
+    let tx = client.transaction().await.context(migrating)?;
+    tx.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await.context(migrating)?;
+    tx.batch_execute(
+        "CREATE TABLE IF NOT EXISTS schema_step (
+             step       int PRIMARY KEY,
+             digest     bytea NOT NULL,
+             works_with int NOT NULL,
+             done_at    timestamptz NOT NULL DEFAULT now()
+         )",
+    )
+    .await
+    .context(migrating)?;
+    // Asked again under the lock: another node may have done the step meanwhile.
+    if let Some((number, step)) = pending(tx.client(), steps).await? {
+        do_step(tx.client(), number, step).await?;
+        tx.commit().await.context(migrating)?;
     }
     Ok(())
 }

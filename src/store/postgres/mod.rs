@@ -10,6 +10,7 @@ mod accounts;
 mod commands;
 mod connection;
 mod contacts;
+mod import_connection;
 mod import_tx;
 mod migration;
 mod notice;
@@ -17,10 +18,11 @@ mod payloads;
 mod queue;
 mod snapshot;
 #[cfg(test)]
+mod takeover_tests;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +59,8 @@ pub struct PostgresSettings {
     pub queue_max: u32,
     /// How long a claim stands without being renewed: after so long the work of a node that died is taken over.
     pub lease: Duration,
-    /// How many connections this node has at most; each running import holds one. One more listens for notices.
+    /// How many connections this node has at most; each running import holds one. One more listens for notices, and one is
+    /// for the leases.
     pub connections_max: usize,
     /// Where to listen for the other nodes' notices, if not at `url`: the same database, past a pooler of transactions.
     pub direct_url: Option<Secret>,
@@ -76,6 +79,8 @@ pub struct PostgresStore {
 
 struct Shared {
     pool: Pool,
+    /// One connection for the leases alone: whatever the others wait for, the claims of this node stand.
+    renewals: Pool,
     queue: Queue,
     key: MasterKey,
     open_as: OpenAs,
@@ -94,12 +99,13 @@ impl PostgresStore {
             settings;
         let direct = connection::config(direct_url.as_ref().unwrap_or(&url).expose())?;
         let pool = connection::pool(connection::config(url.expose())?, connections_max)?;
-        migration::migrate(&pool, migration::STEPS).await?;
+        let renewals = connection::pool(connection::config(url.expose())?, 1)?;
+        migration::migrate(&pool, &migration::steps()?).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let queue = Queue::new(look_every);
         let (node, node_id) = (node_name(), uuid::Uuid::new_v4().simple().to_string());
-        let shared = Arc::new(Shared { pool, queue, key, open_as, queue_max, lease_ms, node, node_id });
+        let shared = Arc::new(Shared { pool, renewals, queue, key, open_as, queue_max, lease_ms, node, node_id });
         let background = match open_as {
             // It holds no claims and waits for nothing.
             OpenAs::Operator => Vec::new(),
@@ -323,10 +329,6 @@ impl Store for PostgresStore {
         }
     }
 
-    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(Box::new(payloads::open(&self.shared, &self.handle, claim)?))
-    }
-
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
         import_tx::begin(&self.shared, &self.handle, claim, now_ms)
     }
@@ -334,6 +336,7 @@ impl Store for PostgresStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.end_background();
         self.shared.pool.close();
+        self.shared.renewals.close();
         Ok(())
     }
 }

@@ -4,11 +4,13 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connection::{Context, connection};
-use super::{Shared, blocking};
+use super::blocking;
+use super::connection::Context;
+use super::import_connection::ImportConnection;
 use crate::command::{Claim, NewCommand};
 use crate::store::StoreError;
 
@@ -29,23 +31,30 @@ pub(super) async fn write(client: &Client, new: &NewCommand) -> Result<(), Store
     Ok(())
 }
 
-/// The payload of a command; blocking. A piece is asked for when the one before it is read.
-pub(super) fn open(shared: &Arc<Shared>, handle: &Handle, claim: &Claim) -> Result<PieceReader, StoreError> {
-    let pieces = blocking(handle, count(shared, claim))?;
-    Ok(PieceReader {
-        shared: Arc::clone(shared),
+/// The payload of a command, through its import's own connection; blocking. A piece is asked for while the one before it is
+/// read.
+pub(super) fn open(
+    connection: &Arc<ImportConnection>,
+    handle: &Handle,
+    claim: &Claim,
+) -> Result<PieceReader, StoreError> {
+    let pieces = blocking(handle, count(connection.client()?, claim))?;
+    let mut reader = PieceReader {
+        connection: Arc::clone(connection),
         handle: handle.clone(),
         claim: claim.clone(),
         piece: Vec::new(),
         read: 0,
+        coming: None,
         next: 0,
         pieces,
-    })
+    };
+    reader.ask();
+    Ok(reader)
 }
 
-async fn count(shared: &Shared, claim: &Claim) -> Result<i32, StoreError> {
+async fn count(client: &Client, claim: &Claim) -> Result<i32, StoreError> {
     let reading = || format!("reading the payload of command {}", claim.command);
-    let client = connection(&shared.pool).await?;
     let row = client
         .query_typed_one(
             "SELECT (SELECT count(*)::int FROM payload WHERE program = $1 AND command = $2),
@@ -65,44 +74,62 @@ async fn count(shared: &Shared, claim: &Claim) -> Result<i32, StoreError> {
 
 /// Reads a payload.
 pub(super) struct PieceReader {
-    shared: Arc<Shared>,
+    connection: Arc<ImportConnection>,
     handle: Handle,
     claim: Claim,
     piece: Vec<u8>,
     read: usize,
+    /// The next piece, on its way.
+    coming: Option<JoinHandle<Result<Vec<u8>, StoreError>>>,
+    /// The number of the piece to be asked for.
     next: i32,
     pieces: i32,
 }
 
 impl PieceReader {
-    async fn next_piece(&self) -> Result<Vec<u8>, StoreError> {
-        let reading = || format!("reading the payload of command {}", self.claim.command);
-        let client = connection(&self.shared.pool).await?;
-        let row = client
-            .query_typed_one(
-                "SELECT bytes FROM payload WHERE program = $1 AND command = $2 AND piece = $3",
-                &[(&self.claim.program.0, Type::UUID), (&self.claim.command.0, Type::UUID), (&self.next, Type::INT4)],
-            )
-            .await
-            .context(reading)?;
-        row.try_get(0).context(reading)
+    /// Asks for the next piece, if there is one, without waiting for it.
+    fn ask(&mut self) {
+        if self.next < self.pieces {
+            let (connection, claim, number) = (Arc::clone(&self.connection), self.claim.clone(), self.next);
+            self.coming = Some(self.handle.spawn(async move { piece(&connection, &claim, number).await }));
+            self.next += 1;
+        }
     }
+}
+
+async fn piece(connection: &ImportConnection, claim: &Claim, number: i32) -> Result<Vec<u8>, StoreError> {
+    let reading = || format!("reading the payload of command {}", claim.command);
+    let row = connection
+        .client()?
+        .query_typed_one(
+            "SELECT bytes FROM payload WHERE program = $1 AND command = $2 AND piece = $3",
+            &[(&claim.program.0, Type::UUID), (&claim.command.0, Type::UUID), (&number, Type::INT4)],
+        )
+        .await
+        .context(reading)?;
+    row.try_get(0).context(reading)
 }
 
 impl Read for PieceReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.read == self.piece.len() {
-            if self.next == self.pieces {
-                return Ok(0);
-            }
-            self.piece = blocking(&self.handle, self.next_piece()).map_err(io::Error::other)?;
+            let Some(coming) = self.coming.take() else { return Ok(0) };
+            self.piece = blocking(&self.handle, coming).map_err(io::Error::other)?.map_err(io::Error::other)?;
             self.read = 0;
-            self.next += 1;
+            self.ask();
         }
         let rest = self.piece.get(self.read..).unwrap_or_default();
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.read += count;
         Ok(count)
+    }
+}
+
+impl Drop for PieceReader {
+    fn drop(&mut self) {
+        if let Some(coming) = self.coming.take() {
+            coming.abort();
+        }
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::connection::{Context, connection};
+use super::import_connection::SESSION_NAME;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
@@ -129,6 +130,23 @@ impl Queue {
     }
 }
 
+/// The condition under which the session of the import at the head of a lane is seen at work, by the database itself: it
+/// runs a statement, or did within the lease `$1`. Where the database waits for the node in the middle of a statement or of
+/// its answer, it is not. (Of sessions of another role nothing is seen.)
+///
+/// It is asked only where a lease has run out. A node that has no connection left to renew its leases with, because a
+/// pooler gives all to imports, would lose the work of every import that takes longer than a lease, again and again.
+fn seen_at_work() -> String {
+    format!(
+        "EXISTS (
+             SELECT FROM pg_stat_activity AS session
+             WHERE session.datname = current_database()
+               AND session.application_name = '{SESSION_NAME}' || command.id
+               AND (session.state_change > clock_timestamp() - $1 * interval '1 millisecond'
+                 OR (session.state = 'active' AND session.wait_event_type IS DISTINCT FROM 'Client')))"
+    )
+}
+
 /// Takes on the command whose turn it is. The lane is skipped while another node is at it, which will say so when it is done.
 pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
     let claiming = || "claiming a command";
@@ -143,7 +161,8 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
                 "WITH next AS (
                      SELECT lane.program FROM lane JOIN turn ON turn.account = lane.account
                      JOIN command ON command.program = lane.program AND command.seq = lane.head
-                     WHERE command.payload_bytes <= $3 AND head < next_seq AND (NOT running OR lease_until_ms <= {NOW_MS})
+                     WHERE command.payload_bytes <= $3 AND head < next_seq
+                       AND (NOT running OR (lease_until_ms <= {NOW_MS} AND NOT {}))
                      ORDER BY turn.served_us, lane.ready_us, lane.program
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
                  ), taken AS (
@@ -154,7 +173,8 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
                  ), served AS (
                      UPDATE turn SET served_us = {NOW_US} FROM taken WHERE turn.account = taken.account
                  )
-                 SELECT program, account, head, attempt FROM taken"
+                 SELECT program, account, head, attempt FROM taken",
+                seen_at_work()
             ),
             &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],
         )
@@ -184,7 +204,7 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
 }
 
 /// The condition on `lane` under which a claim stands; its parameters are those of [`stands`].
-const STANDS: &str = "lane.program = $1 AND head = $2 AND attempt = $3 AND running";
+pub(super) const STANDS: &str = "lane.program = $1 AND head = $2 AND attempt = $3 AND running";
 
 pub(super) async fn give_back(shared: &Shared, claim: &Claim) -> Result<(), StoreError> {
     // Whatever comes of it, the lease is renewed no more, so it waits again soon.
@@ -310,7 +330,7 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if programs.is_empty() {
         return Ok(());
     }
-    let client = connection(&shared.pool).await?;
+    let client = connection(&shared.renewals).await?;
     client
         .execute_typed(
             &format!(

@@ -67,6 +67,6 @@ impl ContactSnapshot for Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        super::import_tx::undo(self.client.take(), &self.handle);
+        super::import_connection::undo(self.client.take(), &self.handle);
     }
 }

@@ -14,8 +14,16 @@ use crate::store::test_server::{new_database, new_pooled_database, query_in};
 
 const NOW: i64 = 1_763_812_800_000;
 
-async fn open(url: &str) -> PostgresStore {
+pub(super) async fn open(url: &str) -> PostgresStore {
     PostgresStore::open(settings(url)).await.expect("the store opens")
+}
+
+/// A node that takes over whatever has not moved for a moment, and renews nothing.
+pub(super) async fn impatient(url: &str) -> PostgresStore {
+    let settings = PostgresSettings { lease: Duration::from_millis(1), ..settings(url) };
+    let store = PostgresStore::open(settings).await.expect("the store opens");
+    store.end_background();
+    store
 }
 
 async fn refusal(settings: PostgresSettings) -> String {
@@ -27,13 +35,13 @@ async fn refusal(settings: PostgresSettings) -> String {
 }
 
 /// An account with a program and a token.
-struct Tenant {
+pub(super) struct Tenant {
     account: AccountId,
     program: ProgramId,
     token: TokenNumber,
 }
 
-async fn tenant(store: &PostgresStore) -> Tenant {
+pub(super) async fn tenant(store: &PostgresStore) -> Tenant {
     let account = store.create_account("One", NOW).await.expect("an account").id;
     let new = NewProgram { name: "Fall".to_owned(), region: Region::US, phone: None, timezone: None };
     let program = store.create_program(account, new, NOW).await.expect("a program").id;
@@ -42,7 +50,7 @@ async fn tenant(store: &PostgresStore) -> Tenant {
     Tenant { account, program, token }
 }
 
-fn request(tenant: &Tenant, number: u8) -> NewCommand {
+pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
     NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
@@ -58,18 +66,18 @@ fn request(tenant: &Tenant, number: u8) -> NewCommand {
     }
 }
 
-async fn claim(store: &PostgresStore) -> Claim {
+pub(super) async fn claim(store: &PostgresStore) -> Claim {
     store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim")
 }
 
-fn begin(store: &PostgresStore, claim: &Claim) -> Box<dyn ImportTx> {
+pub(super) fn begin(store: &PostgresStore, claim: &Claim) -> Box<dyn ImportTx> {
     match store.begin_import(claim, NOW).expect("begun") {
         Begin::Open(import) => import,
         Begin::AlreadyApplied(_) => unreachable!("it was applied already"),
     }
 }
 
-fn addition(number: u64, phone: u64) -> Change {
+pub(super) fn addition(number: u64, phone: u64) -> Change {
     Change::Add(Addition {
         number: ContactNumber::new(number).expect("in range"),
         customer_id: format!("XqCustomer{number}"),
@@ -79,7 +87,7 @@ fn addition(number: u64, phone: u64) -> Change {
     })
 }
 
-fn report() -> Report {
+pub(super) fn report() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
     Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
 }
@@ -189,7 +197,7 @@ async fn an_operator_touches_no_command() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_is_taken_over_when_its_lease_has_run_out() {
     let url = new_database();
-    let (one, two) = (open(&url).await, open(&url).await);
+    let (one, two) = (open(&url).await, impatient(&url).await);
     let tenant = tenant(&one).await;
     one.accept(request(&tenant, 1)).await.expect("accepted");
     let old = claim(&one).await;
@@ -206,6 +214,31 @@ async fn a_claim_is_taken_over_when_its_lease_has_run_out() {
     import.commit(&report()).expect("committed");
     two.finish(&new, &report(), "t", NOW).await.expect("finished");
     assert_eq!(query_in(&url, "SELECT contacts, (SELECT count(*) FROM contact) FROM stock"), "1|1");
+}
+
+/// A node that gets no connection to renew its lease with is not robbed of what it is at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_is_seen_at_work_is_not_taken_over() {
+    for url in [new_database(), new_pooled_database()] {
+        let (one, two) = (open(&url).await, open(&url).await);
+        one.end_background();
+        let tenant = tenant(&one).await;
+        one.accept(request(&tenant, 1)).await.expect("accepted");
+        let claimed = claim(&one).await;
+        let mut import = begin(&one, &claimed);
+        query_in(&url, "UPDATE lane SET lease_until_ms = 1");
+        import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+        assert_eq!(two.claim(Reach::Any, NOW).await.expect("claimable"), None, "it has worked within a lease");
+        import.commit(&report()).expect("committed");
+        one.finish(&claimed, &report(), "t", NOW).await.expect("finished");
+
+        // Once its session has gone, the lease alone counts.
+        one.accept(request(&tenant, 2)).await.expect("accepted");
+        let claimed = claim(&one).await;
+        begin(&one, &claimed).rollback().expect("rolled back");
+        query_in(&url, "UPDATE lane SET lease_until_ms = 1");
+        assert_eq!(claim(&two).await.attempt, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

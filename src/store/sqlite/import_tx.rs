@@ -1,12 +1,14 @@
 //! An import's one transaction in its program's file. It finds and changes what a plan says, and decides nothing.
 
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::ServingLock;
-use super::commands::check_claim;
+use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
+use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
 use crate::command::Claim;
@@ -30,6 +32,7 @@ pub(super) struct SqliteImport {
     connection: Option<Connection>,
     file: Arc<ProgramFile>,
     catalogue: Arc<Readers>,
+    payloads: Payloads,
     claim: Claim,
     context: ImportContext,
     now_ms: i64,
@@ -42,6 +45,7 @@ pub(super) struct SqliteImport {
 pub(super) struct Start {
     pub(super) file: Arc<ProgramFile>,
     pub(super) catalogue: Arc<Readers>,
+    pub(super) payloads: Payloads,
     /// Held as long as the import may write.
     pub(super) lock: Option<Arc<ServingLock>>,
     pub(super) claim: Claim,
@@ -51,7 +55,7 @@ pub(super) struct Start {
 
 /// Opens the transaction, or tells that the command was applied already.
 pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
-    let Start { file, catalogue, lock, claim, schema, program } = start;
+    let Start { file, catalogue, payloads, lock, claim, schema, program } = start;
     let beginning = || format!("beginning the import of command {}", claim.command);
     let context = ImportContext { schema, region: program.region, tag: program.tag, next_number: ContactNumber::MAX };
     let counts = Stock { next_number: 1, contacts: 0, active: 0 };
@@ -61,6 +65,7 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         connection: Some(connection),
         file,
         catalogue,
+        payloads,
         claim: claim.clone(),
         context,
         now_ms,
@@ -96,6 +101,13 @@ fn applied(connection: &Connection, claim: &Claim) -> Result<Option<String>, Sto
 impl ImportTx for SqliteImport {
     fn context(&self) -> &ImportContext {
         &self.context
+    }
+
+    fn payload(&mut self) -> Result<Box<dyn Read + Send>, StoreError> {
+        match self.catalogue.read(|catalogue| inline_payload(catalogue, &self.claim))? {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes))),
+            None => Ok(Box::new(self.payloads.open(self.claim.command)?)),
+        }
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {

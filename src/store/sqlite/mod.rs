@@ -28,7 +28,6 @@ mod tests;
 mod writer;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{Cursor, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -444,15 +443,8 @@ impl Store for SqliteStore {
         self.inner.queue.set_progress(claim.command, rows);
     }
 
-    fn payload(&self, claim: &Claim) -> Result<Box<dyn Read + Send>, StoreError> {
-        match self.inner.readers.read(|catalogue| commands::inline_payload(catalogue, claim))? {
-            Some(bytes) => Ok(Box::new(Cursor::new(bytes))),
-            None => Ok(Box::new(self.inner.payloads.open(claim.command)?)),
-        }
-    }
-
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
-        let Inner { readers, programs, lock, .. } = &*self.inner;
+        let Inner { readers, programs, payloads, lock, .. } = &*self.inner;
         let (program, schema) = readers.read(|catalogue| {
             let program = accounts::the_program(catalogue, claim.account, claim.program)?;
             Ok((program, accounts::schema(catalogue, claim.program)?))
@@ -460,6 +452,7 @@ impl Store for SqliteStore {
         let start = import_tx::Start {
             file: programs.get(&program),
             catalogue: Arc::clone(readers),
+            payloads: payloads.clone(),
             lock: lock.clone(),
             claim: claim.clone(),
             schema,

@@ -98,7 +98,10 @@ async fn an_operator_works_beside_the_server_and_disturbs_no_command() {
     drop(operator);
 
     // It still runs, and its file is still there.
-    server.payload(&claim).map(drop).expect("a payload");
+    match server.begin_import(&claim, NOW).expect("begun") {
+        Begin::Open(mut import) => import.payload().map(drop).expect("a payload"),
+        Begin::AlreadyApplied(_) => unreachable!("it was never applied"),
+    }
     let report = Report::of_fault(Mode::Tx, "none");
     server.finish(&claim, &report, "t", NOW).await.expect("still claimed");
 }
