@@ -53,7 +53,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 21] = [
+const PLACES: [(&str, &[&str]); 24] = [
     ("anstream", &["cli"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
@@ -66,7 +66,10 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("indicatif", &["cli"]),
     ("rusqlite", &["store/sqlite"]),
     ("tokio_postgres", &["store/postgres"]),
-    ("deadpool_postgres", &["store/postgres"]),
+    ("deadpool", &["store/postgres"]),
+    ("rustls", &["store/postgres/tls.rs"]),
+    ("rustls_native_certs", &["store/postgres/tls.rs"]),
+    ("tokio_postgres_rustls", &["store/postgres"]),
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
@@ -74,7 +77,7 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
     ("ureq", &["cli"]),
     ("std::fs", &["store", "config", "cli"]),
-    ("std::net", &["config", "cli", "app.rs"]),
+    ("std::net", &["config", "cli", "app.rs", "store/postgres/target.rs"]),
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.

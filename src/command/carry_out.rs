@@ -19,6 +19,9 @@ const COMMA: u8 = b',';
 /// Why an import was not carried out; nothing of it took effect.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunFault {
+    /// It could not even begin.
+    #[error(transparent)]
+    NotBegun(StoreError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("reading the stored file failed: {0}")]
@@ -32,15 +35,45 @@ pub(super) enum RunFault {
 }
 
 impl RunFault {
-    /// Whether waiting may help.
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(self, RunFault::Store(StoreError::Unavailable(_)))
+    /// What kind of fault it is.
+    pub(super) fn kind(&self) -> FaultKind {
+        match self {
+            RunFault::NotBegun(StoreError::LostClaim) | RunFault::Store(StoreError::LostClaim) => FaultKind::LostClaim,
+            RunFault::NotBegun(StoreError::Unavailable(_)) => FaultKind::Away,
+            RunFault::Store(StoreError::Unavailable(_)) => FaultKind::Passing,
+            // Read from the store, as everything else is.
+            RunFault::Payload(fault) if is_of_unavailable_store(fault) => FaultKind::Passing,
+            RunFault::NotBegun(StoreError::Refused(_) | StoreError::Fault(_))
+            | RunFault::Store(StoreError::Refused(_) | StoreError::Fault(_))
+            | RunFault::Payload(_)
+            | RunFault::Plan(_)
+            | RunFault::Counts
+            | RunFault::Panic => FaultKind::Ours,
+        }
     }
+}
+
+/// What is to be done about a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FaultKind {
+    /// Nothing: another attempt is at it.
+    LostClaim,
+    /// Wait for the store, however long it takes: the import has done nothing that could be the reason.
+    Away,
+    /// Try it again for a good while: waiting may help, but the import itself may be what is too much.
+    Passing,
+    /// Try it again a few times.
+    Ours,
+}
+
+fn is_of_unavailable_store(fault: &std::io::Error) -> bool {
+    let inner = fault.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+    matches!(inner, Some(StoreError::Unavailable(_)))
 }
 
 /// Carries a claimed import out, or finds that an earlier attempt did. `now_ms` dates what it changes.
 pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result<Report, RunFault> {
-    let mut tx = match store.begin_import(claim, now_ms)? {
+    let mut tx = match store.begin_import(claim, now_ms).map_err(RunFault::NotBegun)? {
         Begin::AlreadyApplied(report) => return Ok(report),
         Begin::Open(tx) => tx,
     };

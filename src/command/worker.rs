@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::carry_out::{RunFault, carry_out};
+use super::carry_out::{FaultKind, RunFault, carry_out};
 use super::test_point::test_point;
 use super::{Claim, Clock, Reach};
 use crate::import::Report;
@@ -16,15 +16,18 @@ use crate::store::{Store, StoreError};
 /// How often an import that fails by a fault of ours is tried before it is completed as an error. A store that is not
 /// available (a full disk) counts apart: see [`PASSING_TRIES_MAX`].
 pub const TRIES_MAX: u32 = 3;
-/// How often an import is tried while the store is not available; with the pauses below about ten minutes.
-pub const PASSING_TRIES_MAX: u32 = 24;
+/// How often an import is tried that begins, but finds the store not available later; with the pauses below about ten
+/// minutes. (One that cannot even begin is tried for as long as it takes: see [`FaultKind::Away`].)
+pub const PASSING_TRIES_MAX: u32 = 125;
 /// How often a command may be taken on at all: each time but the last the process died or was stopped on the way. More
 /// means that the command itself brings the process down.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// The pause before the second try; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest pause between two tries: what a database's failover takes is not to be doubled by waiting.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause after a claim that failed.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
 /// Work is looked for this often even if nobody says that some arrived.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -78,7 +81,7 @@ impl Worker {
                 }
                 Err(fault) => {
                     tracing::warn!(%fault, "no command could be claimed");
-                    self.pause(LOOK_EVERY).await;
+                    self.pause(CLAIM_AGAIN).await;
                 }
             }
         }
@@ -102,15 +105,18 @@ impl Worker {
 
     /// The report of an import, tried as often as makes sense.
     async fn report(&mut self, claim: &Claim, trace: &str) -> Result<Report, NoReport> {
-        let (mut tries, mut passing_tries, mut pause) = (0, 0, PAUSE_FIRST);
+        let (mut tries, mut passing_tries, mut away, mut pause) = (0, 0, 0, PAUSE_FIRST);
         loop {
             let fault = match self.try_once(claim).await {
                 Ok(report) => return Ok(report),
-                Err(RunFault::Store(StoreError::LostClaim)) => return Err(NoReport::LostClaim),
                 Err(fault) => fault,
             };
-            let (count, most) =
-                if fault.is_passing() { (&mut passing_tries, PASSING_TRIES_MAX) } else { (&mut tries, TRIES_MAX) };
+            let (count, most) = match fault.kind() {
+                FaultKind::LostClaim => return Err(NoReport::LostClaim),
+                FaultKind::Away => (&mut away, u32::MAX),
+                FaultKind::Passing => (&mut passing_tries, PASSING_TRIES_MAX),
+                FaultKind::Ours => (&mut tries, TRIES_MAX),
+            };
             *count += 1;
             if *count >= most {
                 tracing::error!(incident = trace, command = %claim.command, program = %claim.program, %fault, tries = *count, "import given up");

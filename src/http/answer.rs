@@ -94,7 +94,10 @@ fn write(refused: Refused, id: &str) -> Response {
         }
         Refused::Unavailable(why) => {
             tracing::warn!(request = id, why, "request put off");
-            let problem = Problem::new(Code::Busy, "The store is not available at the moment; nothing was queued");
+            let problem = Problem::new(
+                Code::Busy,
+                "The store is not available at the moment; sent again as it is, the request is taken once",
+            );
             Problem { retry_after_s: Some(RETRY_AFTER_STORE_S), ..problem }
         }
         Refused::Fault(why) => {

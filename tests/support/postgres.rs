@@ -60,23 +60,9 @@ fn server() -> &'static Server {
 }
 
 fn start() -> Server {
-    if programs().is_none() || !Path::new(POOLER).exists() {
-        install();
-    }
-    let programs = programs().expect("the package postgresql puts initdb into /usr/lib/postgresql/<version>/bin");
-    // The server refuses to be run by root.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let mut command = if is_root {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--", "sh"]);
-        command
-    } else {
-        Command::new("sh")
-    };
-    let mut shell = command
-        .args(["-c", START, "start"])
+    let programs = installed();
+    let mut shell = shell(START)
         .args([programs.as_path(), Path::new(POOLER)])
-        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -85,6 +71,28 @@ fn start() -> Server {
     BufReader::new(shell.stdout.take().expect("its output")).read_line(&mut directory).expect("readable");
     assert!(!directory.is_empty(), "the PostgreSQL of the tests did not start");
     Server { programs, directory: directory.trim().to_owned(), _shell: shell }
+}
+
+/// The server's programs, installed if they are not there.
+pub(crate) fn installed() -> PathBuf {
+    if programs().is_none() || !Path::new(POOLER).exists() {
+        install();
+    }
+    programs().expect("the package postgresql puts initdb into /usr/lib/postgresql/<version>/bin")
+}
+
+/// A shell with this script, for somebody who may run the server, which refuses to be run by root.
+pub(crate) fn shell(script: &str) -> Command {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let mut command = if is_root {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--", "sh"]);
+        command
+    } else {
+        Command::new("sh")
+    };
+    command.args(["-c", script, "start"]).current_dir("/");
+    command
 }
 
 /// The newest installed server's programs.

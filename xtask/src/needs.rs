@@ -1,6 +1,6 @@
 //! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
 //!
-//! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well. One scene drives the published Python client, in a virtual environment of its own below the target directory.
+//! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over. One scene drives the published Python client, in a virtual environment of its own below the target directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +11,11 @@ use crate::{cargo, say};
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 /// Debian's packages of the second home, and of the pooler before it. The tests start servers of their own.
 const DATABASE_PACKAGES: [&str; 2] = ["postgresql", "pgbouncer"];
+/// Debian's packages of a cluster that fails over, and what makes its certificates. Where installing a package starts its service,
+/// that does no harm, and is not used: the tests have ports and directories of their own.
+const CLUSTER_PACKAGES: [&str; 4] = ["patroni", "etcd-server", "haproxy", "openssl"];
+/// A program of each of them.
+const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/sbin/haproxy", "/usr/bin/openssl"];
 /// What `cargo fmt` and `cargo clippy` are, to rustup.
 const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
 
@@ -18,7 +23,8 @@ const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
 pub(crate) fn provide() -> Result<(), String> {
     components()?;
     python()?;
-    database()
+    database()?;
+    cluster()
 }
 
 fn components() -> Result<(), String> {
@@ -55,6 +61,20 @@ fn database() -> Result<(), String> {
         Ok(())
     } else {
         Err("PostgreSQL and PgBouncer are needed (Debian: apt-get install postgresql pgbouncer, as root)".to_owned())
+    }
+}
+
+fn cluster() -> Result<(), String> {
+    let there = || CLUSTER_PROGRAMS.iter().all(|program| Path::new(program).exists());
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", CLUSTER_PACKAGES.join(", ")));
+    install(&CLUSTER_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err(format!("{} are needed (Debian: apt-get install, as root)", CLUSTER_PACKAGES.join(", ")))
     }
 }
 

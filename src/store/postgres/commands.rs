@@ -1,10 +1,9 @@
 //! Accepting commands, and reading them. Whose turn it is, is decided in `queue`.
 
-use deadpool_postgres::Object;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::connection::{Context, begin, is_taken};
+use super::connection::{Context, Lent, begin, execute, is_taken};
 use super::payloads;
 use super::queue::NOW_MS;
 use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
@@ -37,6 +36,19 @@ pub(super) async fn remembered(
     let Some(row) = found else { return Ok(None) };
     let command = CommandId(row.try_get(0).context(looking)?);
     Ok(Some(Remembered { command, request_digest: digest(&row, 1)? }))
+}
+
+/// Makes sure that what is remembered of a signature is not lost with this server: a primary that fell and rose again shows
+/// commits for which no standby had been waited. A commit waits for the standby to have it, and all that came before it.
+pub(super) async fn confirm(client: &Lent, token: TokenNumber, signature: &[u8; 32]) -> Result<(), StoreError> {
+    execute(
+        client,
+        "UPDATE signature SET command = command WHERE token = $1 AND signature = $2",
+        &[(&token.0, Type::INT8), (&signature.as_slice(), Type::BYTEA)],
+        || "confirming a signature".to_owned(),
+    )
+    .await?;
+    Ok(())
 }
 
 /// What makes a request an earlier one.
@@ -87,7 +99,17 @@ async fn known_key(
 }
 
 /// Accepts a command in a transaction of its own.
-pub(super) async fn accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
+pub(super) async fn accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
+    let accepted = accept_unconfirmed(client, new, queue_max).await?;
+    match accepted {
+        Accepted::New(_) => client.confirmed()?,
+        Accepted::Replayed(_) => confirm(client, new.token, &new.signature).await?,
+        Accepted::SignatureReused | Accepted::IdempotencyKeyReused | Accepted::QueueFull => {}
+    }
+    Ok(accepted)
+}
+
+async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
     if new.payload.0.len() > SMALL_BYTES_MAX {
         // Only to spare the database a large upload that is known: the transaction decides.
         match known(client, new).await? {
@@ -117,7 +139,7 @@ enum Decision {
 }
 
 /// `None` if it must begin anew.
-async fn try_accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Result<Option<Accepted>, StoreError> {
+async fn try_accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Option<Accepted>, StoreError> {
     let accepting = || format!("accepting command {}", new.id);
     let tx = begin(client).await.context(accepting)?;
     let decision = decide(tx.client(), new, queue_max).await?;
@@ -131,7 +153,12 @@ async fn try_accept(client: &mut Object, new: &NewCommand, queue_max: u32) -> Re
         Decision::Stored | Decision::Again => Ok(None),
         Decision::Answer(accepted) => Ok(Some(accepted)),
         // Sent again without the key, it is still the same request.
-        Decision::SameKey(command) => Ok(remember(client, new, command).await?.then_some(Accepted::Replayed(command))),
+        Decision::SameKey(command) => {
+            let tx = begin(client).await.context(accepting)?;
+            let is_new = remember(tx.client(), new, command).await?;
+            tx.commit().await.context(accepting)?;
+            Ok(is_new.then_some(Accepted::Replayed(command)))
+        }
     }
 }
 

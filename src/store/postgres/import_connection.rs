@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use tokio::runtime::Handle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connection::{Context, IDLE_MAX_MS, connection};
+use super::connection::{Context, IDLE_MAX_MS, IMPORT_LOCK_WITHIN_MS, Lent, connection, guards};
 use super::{Shared, queue};
 use crate::command::Claim;
 use crate::store::StoreError;
@@ -29,7 +28,7 @@ pub(super) const SESSION_NAME: &str = "roster import ";
 /// transaction rolled back, unless it is over.
 pub(super) struct ImportConnection {
     /// `None` only while it is dropped.
-    client: Option<Object>,
+    client: Option<Lent>,
     is_over: AtomicBool,
     handle: Handle,
 }
@@ -50,23 +49,30 @@ impl ImportConnection {
         // table may have grown a hundred times within this very transaction.
         client
             .batch_execute(&format!(
-                "BEGIN; SET LOCAL application_name = '{SESSION_NAME}{}';
-                 SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL jit = off;
+                "BEGIN; SET LOCAL application_name = '{SESSION_NAME}{}'; {}; SET LOCAL jit = off;
                  SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",
-                claim.command
+                claim.command,
+                guards(idle_ms, IMPORT_LOCK_WITHIN_MS)
             ))
             .await
             .context(|| format!("beginning the import of command {}", claim.command))?;
         Ok(opened)
     }
 
+    fn lent(&self) -> Result<&Lent, StoreError> {
+        self.client.as_ref().ok_or_else(|| StoreError::Fault("the import is over".to_owned()))
+    }
+
     pub(super) fn client(&self) -> Result<&Client, StoreError> {
-        self.client.as_ref().map(|client| &***client).ok_or_else(|| StoreError::Fault("the import is over".to_owned()))
+        self.lent().map(|client| &**client)
     }
 
     /// Ends the transaction by word; only if that worked it is sure that nothing is left to be undone.
     pub(super) async fn end<D: Display>(&self, word: &str, what: impl FnOnce() -> D) -> Result<(), StoreError> {
-        self.client()?.batch_execute(word).await.context(what)?;
+        let client = self.lent()?;
+        client.batch_execute(word).await.context(what)?;
+        // An import that is committed, but not for sure, is tried again, and found applied.
+        client.confirmed()?;
         self.is_over.store(true, Ordering::Release);
         Ok(())
     }
@@ -74,20 +80,23 @@ impl ImportConnection {
 
 impl Drop for ImportConnection {
     fn drop(&mut self) {
-        if !self.is_over.load(Ordering::Acquire) {
-            undo(self.client.take(), &self.handle);
+        let Some(client) = self.client.take() else { return };
+        if self.is_over.load(Ordering::Acquire) {
+            client.give_back();
+        } else {
+            undo(Some(client), &self.handle);
         }
     }
 }
 
-/// Rolls back without waiting for it, and returns the connection; one that does not answer never goes back to the pool.
-pub(super) fn undo(client: Option<Object>, handle: &Handle) {
+/// Rolls back without waiting for it, so that nobody waits for its locks longer than they must. The connection is closed: what is
+/// not brought to its end has failed, and its server may be the reason.
+pub(super) fn undo(client: Option<Lent>, handle: &Handle) {
     let Some(client) = client else { return };
     handle.spawn(async move {
         let undone = tokio::time::timeout(ROLLBACK_WITHIN, client.batch_execute("ROLLBACK")).await;
         if !matches!(undone, Ok(Ok(()))) {
-            tracing::warn!("a connection whose transaction could not be undone is closed, not reused");
-            drop(Object::take(client));
+            tracing::debug!("a connection was closed in a transaction that could not be rolled back");
         }
     });
 }

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::connection::Context;
+use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
 use super::contacts::contact_number;
 use super::import_connection::ImportConnection;
 use super::{Shared, accounts, blocking, payloads, queue};
@@ -34,8 +34,8 @@ pub(super) struct PostgresImport {
 
 /// Opens the transaction, or tells that the command was applied already. Blocking.
 pub(super) fn begin(shared: &Arc<Shared>, handle: &Handle, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
-    let connection = blocking(handle, ImportConnection::open(shared, claim))?;
-    let begun = blocking(handle, start(connection.client()?, claim))?;
+    let connection = blocking(handle, within(IMPORT_ANSWERED_WITHIN, ImportConnection::open(shared, claim)))?;
+    let begun = blocking(handle, within(IMPORT_ANSWERED_WITHIN, start(connection.client()?, claim)))?;
     let Started { context, stock } = match begun {
         Beginning::AlreadyApplied(report) => return Ok(Begin::AlreadyApplied(report)),
         Beginning::Started(started) => *started,
@@ -110,7 +110,7 @@ impl ImportTx for PostgresImport {
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
         let finder = Finder { client: self.connection.client()?, program: self.claim.program, tag: self.context.tag };
-        blocking(&self.handle, finder.find(lookup))
+        blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, finder.find(lookup)))
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -122,19 +122,19 @@ impl ImportTx for PostgresImport {
             }
         }
         let changer = Changer { client: self.connection.client()?, program: self.claim.program, now_ms: self.now_ms };
-        blocking(&self.handle, changer.change(changes))?;
+        blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, changer.change(changes)))?;
         self.stock = stock;
         Ok(())
     }
 
     fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError> {
         let report = record::report_to_json(report)?;
-        blocking(&self.handle, self.commit_with(&report))
+        blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, self.commit_with(&report)))
     }
 
     fn rollback(self: Box<Self>) -> Result<(), StoreError> {
         let undoing = || format!("rolling the import of command {} back", self.claim.command);
-        blocking(&self.handle, self.connection.end("ROLLBACK", undoing))
+        blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, self.connection.end("ROLLBACK", undoing)))
     }
 }
 

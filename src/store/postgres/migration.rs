@@ -8,12 +8,11 @@
 //! `program`, `field`, `payload`, `contact`); in another one it and an import may each wait for the other's, and one of the two is
 //! undone by the database and tried again.
 
-use deadpool_postgres::Pool;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connection::{Context, connection};
+use super::connection::{Context, Pool, first_connection};
 use crate::store::StoreError;
 
 /// A step of the schema. It is never changed once it is released: its digest is kept.
@@ -58,11 +57,16 @@ const TRIES_MAX: u32 = 20;
 
 /// Does the steps that the database lacks, each in a transaction of its own: a step is done or not begun.
 pub(super) async fn migrate(pool: &Pool, steps: &[Step]) -> Result<(), StoreError> {
-    let mut client = connection(pool).await?;
+    let mut client = first_connection(pool).await?;
+    let migrated = migrate_with(&mut client, steps).await;
+    client.done(migrated)
+}
+
+async fn migrate_with(client: &mut Client, steps: &[Step]) -> Result<(), StoreError> {
     let mut tries = 0;
     // Usually there is nothing to do, and then nobody waits for anybody.
-    while pending(&client, steps).await?.is_some() {
-        match migrate_once(&mut client, steps).await {
+    while pending(client, steps).await?.is_some() {
+        match migrate_once(client, steps).await {
             Err(StoreError::Unavailable(fault)) if tries < TRIES_MAX => {
                 tries += 1;
                 tracing::warn!(fault, tries, "the database could not be migrated and is tried again");

@@ -16,24 +16,27 @@ mod migration;
 mod notice;
 mod payloads;
 mod queue;
+mod session;
 mod snapshot;
+mod target;
 #[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use self::accounts::SealedToken;
-use self::connection::{Context, connection};
+use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{Begin, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs, Store, StoreError, refusal};
@@ -97,9 +100,9 @@ impl PostgresStore {
     pub async fn open(settings: PostgresSettings) -> Result<PostgresStore, StoreError> {
         let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max, direct_url, look_every } =
             settings;
-        let direct = connection::config(direct_url.as_ref().unwrap_or(&url).expose())?;
-        let pool = connection::pool(connection::config(url.expose())?, connections_max)?;
-        let renewals = connection::pool(connection::config(url.expose())?, 1)?;
+        let direct = connection::sessions(direct_url.as_ref().unwrap_or(&url).expose())?;
+        let pool = connection::pool(connection::sessions(url.expose())?, connections_max)?;
+        let renewals = connection::pool(connection::sessions(url.expose())?, 1)?;
         migration::migrate(&pool, &migration::steps()?).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
@@ -118,7 +121,7 @@ impl PostgresStore {
         Ok(PostgresStore { shared, handle: Handle::current(), background })
     }
 
-    async fn client(&self) -> Result<Object, StoreError> {
+    async fn client(&self) -> Result<Lent, StoreError> {
         connection(&self.shared.pool).await
     }
 
@@ -141,14 +144,26 @@ impl Drop for PostgresStore {
     }
 }
 
+/// Borrows a connection for a question, and waits for the answer no longer than a request may.
+macro_rules! ask {
+    ($store:expr, |$client:ident| $question:expr) => {
+        ask!($store, ANSWERED_WITHIN, |$client| $question)
+    };
+    ($store:expr, $most:expr, |$client:ident| $question:expr) => {{
+        let $client = $store.client().await?;
+        let answer = within($most, $question).await;
+        $client.done(answer)
+    }};
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError> {
-        accounts::create_account(&**self.client().await?, name, now_ms).await
+        ask!(self, |client| accounts::create_account(&client, name, now_ms))
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        accounts::accounts(&**self.client().await?).await
+        ask!(self, |client| accounts::accounts(&client))
     }
 
     async fn create_program(
@@ -157,19 +172,19 @@ impl Store for PostgresStore {
         program: NewProgram,
         now_ms: i64,
     ) -> Result<Program, StoreError> {
-        accounts::create_program(&**self.client().await?, account, program, now_ms).await
+        ask!(self, |client| accounts::create_program(&client, account, program, now_ms))
     }
 
     async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
-        accounts::programs(&**self.client().await?, account).await
+        ask!(self, |client| accounts::programs(&client, account))
     }
 
     async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError> {
-        accounts::find_program(&**self.client().await?, program).await
+        ask!(self, |client| accounts::find_program(&client, program))
     }
 
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
-        accounts::set_program_active(&**self.client().await?, account, program, active).await
+        ask!(self, |client| accounts::set_program_active(&client, account, program, active))
     }
 
     async fn add_field(
@@ -180,11 +195,15 @@ impl Store for PostgresStore {
         field_type: FieldType,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let adding = || format!("adding a field to program {program}");
         let mut client = self.client().await?;
-        let tx = connection::begin(&mut client).await.context(adding)?;
-        accounts::add_field(&tx, (account, program), name, field_type, now_ms).await?;
-        tx.commit().await.context(adding)
+        let work = async {
+            let adding = || format!("adding a field to program {program}");
+            let tx = connection::begin(&mut client).await.context(adding)?;
+            accounts::add_field(&tx, (account, program), name, field_type, now_ms).await?;
+            tx.commit().await.context(adding)
+        };
+        let done = within(ANSWERED_WITHIN, work).await;
+        client.done(done)
     }
 
     async fn remove_field(
@@ -194,11 +213,15 @@ impl Store for PostgresStore {
         name: &str,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let removing = || format!("removing a field of program {program}");
         let mut client = self.client().await?;
-        let tx = connection::begin(&mut client).await.context(removing)?;
-        accounts::remove_field(&tx, (account, program), name, now_ms).await?;
-        tx.commit().await.context(removing)
+        let work = async {
+            let removing = || format!("removing a field of program {program}");
+            let tx = connection::begin(&mut client).await.context(removing)?;
+            accounts::remove_field(&tx, (account, program), name, now_ms).await?;
+            tx.commit().await.context(removing)
+        };
+        let done = within(ANSWERED_WITHIN, work).await;
+        client.done(done)
     }
 
     async fn create_token(
@@ -211,46 +234,56 @@ impl Store for PostgresStore {
     ) -> Result<(), StoreError> {
         let sealed = self.shared.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
         let token = SealedToken { account, name, token, sealed };
-        accounts::create_token(&**self.client().await?, &token, now_ms).await
+        ask!(self, |client| accounts::create_token(&client, &token, now_ms))
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
-        accounts::tokens(&**self.client().await?, account).await
+        ask!(self, |client| accounts::tokens(&client, account))
     }
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
-        accounts::revoke_token(&**self.client().await?, token, now_ms).await
+        ask!(self, |client| accounts::revoke_token(&client, token, now_ms))
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        accounts::token(&**self.client().await?, &self.shared.key, token).await
+        ask!(self, |client| accounts::token(&client, &self.shared.key, token))
     }
 
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
-        accounts::program(&**self.client().await?, account, program).await
+        ask!(self, |client| accounts::program(&client, account, program))
     }
 
     async fn schema(&self, account: AccountId, program: ProgramId) -> Result<Schema, StoreError> {
-        let client = self.client().await?;
-        accounts::the_program(&client, account, program).await?;
-        accounts::schema(&client, program).await
+        ask!(self, |client| async {
+            accounts::the_program(&client, account, program).await?;
+            accounts::schema(&client, program).await
+        })
     }
 
     async fn remembered(&self, token: TokenNumber, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError> {
-        commands::remembered(&**self.client().await?, token, signature).await
+        ask!(self, |client| async {
+            let found = commands::remembered(&client, token, signature).await?;
+            if found.is_some() {
+                commands::confirm(&client, token, signature).await?;
+            }
+            Ok(found)
+        })
     }
 
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
         self.serving()?;
         test_point("accept.before_commit");
-        let accepted = commands::accept(&mut self.client().await?, &command, self.shared.queue_max).await;
+        let mut client = self.client().await?;
+        let most = connection::accepted_within(command.payload.0.len());
+        let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_max)).await;
+        let accepted = client.done(accepted);
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
         self.shared.queue.announce_work_everywhere();
         accepted
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let found = commands::command(&**self.client().await?, account, command).await?;
+        let found = ask!(self, |client| commands::command(&client, account, command))?;
         // Of what runs here, this node knows more than it has told.
         Ok(found.map(|mut found| {
             if let (CommandState::Running { rows }, Some(known)) =
@@ -268,9 +301,10 @@ impl Store for PostgresStore {
         program: ProgramId,
         query: ContactQuery,
     ) -> Result<ContactPage, StoreError> {
-        let client = self.client().await?;
-        let program = accounts::the_program(&client, account, program).await?;
-        contacts::page(&client, program.id, program.tag, query).await
+        ask!(self, READ_WITHIN, |client| async {
+            let program = accounts::the_program(&client, account, program).await?;
+            contacts::page(&client, program.id, program.tag, query).await
+        })
     }
 
     async fn contact_totals(
@@ -278,23 +312,24 @@ impl Store for PostgresStore {
         account: AccountId,
         filter: ContactFilter,
     ) -> Result<Vec<(Program, u64)>, StoreError> {
-        contacts::totals(&**self.client().await?, account, filter).await
+        ask!(self, READ_WITHIN, |client| contacts::totals(&client, account, filter))
     }
 
     fn snapshot(&self, account: AccountId, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError> {
         let beginning = async {
             let client = self.client().await?;
-            let program = accounts::the_program(&client, account, program).await?;
+            let program = within(READ_WITHIN, accounts::the_program(&client, account, program)).await?;
             snapshot::Snapshot::begin(client, self.handle.clone(), program).await
         };
         Ok(Box::new(blocking(&self.handle, beginning)?))
     }
 
     async fn contact(&self, account: AccountId, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {
-        let client = self.client().await?;
-        let Some(program) = accounts::program_by_tag(&client, account, contact.tag).await? else { return Ok(None) };
-        let found = contacts::contact(&client, program.id, contact).await?;
-        Ok(found.map(|contact| (program, contact)))
+        ask!(self, |client| async {
+            let Some(program) = accounts::program_by_tag(&client, account, contact.tag).await? else { return Ok(None) };
+            let found = contacts::contact(&client, program.id, contact).await?;
+            Ok(found.map(|contact| (program, contact)))
+        })
     }
 
     async fn claim(&self, reach: Reach, _now_ms: i64) -> Result<Option<Claim>, StoreError> {
@@ -349,8 +384,13 @@ fn blocking<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
 /// Loads the master key, and makes sure that it is the one that this database's secrets were sealed with; the first node's
 /// becomes that.
 async fn check_key(pool: &Pool, source: MasterKeySource) -> Result<MasterKey, StoreError> {
+    let client = first_connection(pool).await?;
+    let key = check_key_with(&client, source).await;
+    client.done(key)
+}
+
+async fn check_key_with(client: &Client, source: MasterKeySource) -> Result<MasterKey, StoreError> {
     let checking = || "checking the master key";
-    let client = connection(pool).await?;
     let asked = client.query_typed_opt("SELECT sealed FROM master_key_check", &[]).await.context(checking)?;
     let key = MasterKey::load(&if asked.is_some() { source.of_existing() } else { source })?;
     let sealed = key.seal(Purpose::KeyCheck, KEY_CHECK, KEY_CHECK.as_bytes())?;

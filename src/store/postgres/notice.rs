@@ -4,17 +4,16 @@
 //! PostgreSQL makes transactions with a `NOTIFY` commit one after the other. So no accept and no import has one: a node gathers
 //! what there is to tell, and sends it in a statement of its own, once in a while.
 
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Config};
 use uuid::Uuid;
 
 use super::Shared;
-use super::connection::{Context, apart, connection};
+use super::connection::{ANSWERED_WITHIN, Context, connection, within};
+use super::session::Sessions;
 use crate::command::CommandId;
 use crate::store::StoreError;
 
@@ -111,14 +110,18 @@ async fn send(shared: &Shared, messages: &[String]) -> Result<(), StoreError> {
     }
     let messages: Vec<String> = messages.iter().map(|rest| format!("{FORM} {} {rest}", shared.node_id)).collect();
     let client = connection(&shared.pool).await?;
-    client
-        .execute_typed(
-            "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS told (message)",
-            &[(&CHANNEL, Type::TEXT), (&messages, Type::TEXT_ARRAY)],
-        )
-        .await
-        .context(|| "telling the other nodes")?;
-    Ok(())
+    let telling = async {
+        client
+            .execute_typed(
+                "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS told (message)",
+                &[(&CHANNEL, Type::TEXT), (&messages, Type::TEXT_ARRAY)],
+            )
+            .await
+            .context(|| "telling the other nodes")?;
+        Ok(())
+    };
+    let told = within(ANSWERED_WITHIN, telling).await;
+    client.done(told)
 }
 
 /// Why listening ended.
@@ -130,10 +133,10 @@ enum Ended {
 }
 
 /// Listens to the other nodes, until it is aborted.
-pub(super) async fn listen_for_ever(shared: Arc<Shared>, config: Config) {
+pub(super) async fn listen_for_ever(shared: Arc<Shared>, sessions: Sessions) {
     let mut is_told = false;
     loop {
-        let pause = match listen(&shared, &config).await {
+        let pause = match listen(&shared, &sessions).await {
             Ended::Lost(fault) => {
                 tracing::debug!(%fault, "the other nodes are not heard; listening is tried again");
                 PAUSE
@@ -153,39 +156,25 @@ pub(super) async fn listen_for_ever(shared: Arc<Shared>, config: Config) {
     }
 }
 
-async fn listen(shared: &Arc<Shared>, config: &Config) -> Ended {
-    let (client, mut connection) = match apart(config).await {
-        Ok(made) => made,
+async fn listen(shared: &Arc<Shared>, sessions: &Sessions) -> Ended {
+    let (heard, mut messages) = mpsc::channel(HEARD_MAX);
+    let client = match sessions.connect(Some(heard)).await {
+        Ok(client) => client,
         Err(fault) => return Ended::Lost(fault),
     };
-    let (heard, mut messages) = mpsc::channel(HEARD_MAX);
-    let driver = tokio::spawn(async move {
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            // What does not find room is found by looking.
-            if let AsyncMessage::Notification(notification) = message
-                && let Err(mpsc::error::TrySendError::Closed(_)) = heard.try_send(notification.payload().to_owned())
-            {
-                return;
-            }
-        }
-    });
-    let ended = async {
-        if let Err(fault) = client.batch_execute(&format!("LISTEN {CHANNEL}")).await.context(|| "listening") {
-            return Ended::Lost(fault);
-        }
-        // What was told before it listened.
-        shared.queue.announce_work();
-        if let Err(ended) = hear_oneself(shared, &mut messages).await {
-            return ended;
-        }
-        while let Some(message) = messages.recv().await {
-            understand(shared, &message);
-        }
-        Ended::Lost(StoreError::Unavailable("the connection that listens was closed".to_owned()))
+    let listening = async { client.batch_execute(&format!("LISTEN {CHANNEL}")).await.context(|| "listening") };
+    if let Err(fault) = within(ANSWERED_WITHIN, listening).await {
+        return Ended::Lost(fault);
     }
-    .await;
-    driver.abort();
-    ended
+    // What was told before it listened.
+    shared.queue.announce_work();
+    if let Err(ended) = hear_oneself(shared, &mut messages).await {
+        return ended;
+    }
+    while let Some(message) = messages.recv().await {
+        understand(shared, &message);
+    }
+    Ended::Lost(StoreError::Unavailable("the connection that listens was closed".to_owned()))
 }
 
 /// Sends a message by the pool, and waits until it comes.

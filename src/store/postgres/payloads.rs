@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::blocking;
-use super::connection::Context;
+use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
 use super::import_connection::ImportConnection;
 use crate::command::{Claim, NewCommand};
 use crate::store::StoreError;
@@ -38,7 +38,7 @@ pub(super) fn open(
     handle: &Handle,
     claim: &Claim,
 ) -> Result<PieceReader, StoreError> {
-    let pieces = blocking(handle, count(connection.client()?, claim))?;
+    let pieces = blocking(handle, within(IMPORT_ANSWERED_WITHIN, count(connection.client()?, claim)))?;
     let mut reader = PieceReader {
         connection: Arc::clone(connection),
         handle: handle.clone(),
@@ -91,7 +91,10 @@ impl PieceReader {
     fn ask(&mut self) {
         if self.next < self.pieces {
             let (connection, claim, number) = (Arc::clone(&self.connection), self.claim.clone(), self.next);
-            self.coming = Some(self.handle.spawn(async move { piece(&connection, &claim, number).await }));
+            self.coming = Some(
+                self.handle
+                    .spawn(async move { within(IMPORT_ANSWERED_WITHIN, piece(&connection, &claim, number)).await }),
+            );
             self.next += 1;
         }
     }

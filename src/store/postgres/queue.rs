@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Shared;
-use super::connection::{Context, connection};
+use super::connection::{ANSWERED_WITHIN, Context, Lent, connection, execute, query_opt, within};
 use super::import_connection::SESSION_NAME;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
@@ -149,16 +149,25 @@ fn seen_at_work() -> String {
 
 /// Takes on the command whose turn it is. The lane is skipped while another node is at it, which will say so when it is done.
 pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
+    let client = connection(&shared.pool).await?;
+    let claimed = within(ANSWERED_WITHIN, claim_with(&client, shared, reach)).await;
+    let Some(claim) = client.done(claimed)? else { return Ok(None) };
+    shared.queue.hold(&claim);
+    // One word may stand for many arrivals: who takes one passes it on.
+    shared.queue.announce_work();
+    Ok(Some(claim))
+}
+
+async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
     let claiming = || "claiming a command";
     let payload_bytes_max = match reach {
         Reach::Any => i64::MAX,
         Reach::Small => Reach::SMALL_BYTES_MAX.cast_signed(),
     };
-    let client = connection(&shared.pool).await?;
-    let found = client
-        .query_typed_opt(
-            &format!(
-                "WITH next AS (
+    let found = query_opt(
+        client,
+        &format!(
+            "WITH next AS (
                      SELECT lane.program FROM lane JOIN turn ON turn.account = lane.account
                      JOIN command ON command.program = lane.program AND command.seq = lane.head
                      WHERE command.payload_bytes <= $3 AND head < next_seq
@@ -174,12 +183,12 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
                      UPDATE turn SET served_us = {NOW_US} FROM taken WHERE turn.account = taken.account
                  )
                  SELECT program, account, head, attempt FROM taken",
-                seen_at_work()
-            ),
-            &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],
-        )
-        .await
-        .context(claiming)?;
+            seen_at_work()
+        ),
+        &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],
+        || claiming().to_owned(),
+    )
+    .await?;
     let Some(row) = found else { return Ok(None) };
     let program = ProgramId(row.try_get(0).context(claiming)?);
     let account = AccountId(row.try_get(1).context(claiming)?);
@@ -196,11 +205,7 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
         .ok_or_else(|| StoreError::Fault(format!("program {program} has no command number {sequence}")))?;
     let command = CommandId(row.try_get(0).context(claiming)?);
     let options = record::options_from_json(row.try_get(1).context(claiming)?)?;
-    let claim = Claim { command, sequence, account, program, attempt: attempt.unsigned_abs(), options };
-    shared.queue.hold(&claim);
-    // One word may stand for many arrivals: who takes one passes it on.
-    shared.queue.announce_work();
-    Ok(Some(claim))
+    Ok(Some(Claim { command, sequence, account, program, attempt: attempt.unsigned_abs(), options }))
 }
 
 /// The condition on `lane` under which a claim stands; its parameters are those of [`stands`].
@@ -210,17 +215,21 @@ pub(super) async fn give_back(shared: &Shared, claim: &Claim) -> Result<(), Stor
     // Whatever comes of it, the lease is renewed no more, so it waits again soon.
     shared.queue.let_go(claim);
     let client = connection(&shared.pool).await?;
-    let changed = client
-        .execute_typed(
+    let told = within(
+        ANSWERED_WITHIN,
+        execute(
+            &client,
             &format!("UPDATE lane SET running = false, rows = 0, ready_us = {NOW_US} WHERE {STANDS}"),
             &[
                 (&claim.program.0, Type::UUID),
                 (&claim.sequence, Type::INT8),
                 (&claim.attempt.cast_signed(), Type::INT4),
             ],
-        )
-        .await
-        .context(|| format!("giving command {} back", claim.command))?;
+            || format!("giving command {} back", claim.command),
+        ),
+    )
+    .await;
+    let changed = client.done(told)?;
     if changed == 0 {
         return Err(StoreError::LostClaim);
     }
@@ -238,8 +247,10 @@ pub(super) async fn finish(
     let report = record::report_to_json(report)?;
     let client = connection(&shared.pool).await?;
     // One statement: the lane moves on and the command is complete, or neither.
-    let changed = client
-        .execute_typed(
+    let told = within(
+        ANSWERED_WITHIN,
+        execute(
+            &client,
             &format!(
                 "WITH done AS (
                      UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
@@ -257,9 +268,11 @@ pub(super) async fn finish(
                 (&trace, Type::TEXT),
                 (&now_ms, Type::INT8),
             ],
-        )
-        .await
-        .context(|| format!("finishing command {}", claim.command))?;
+            || format!("finishing command {}", claim.command),
+        ),
+    )
+    .await;
+    let changed = client.done(told)?;
     if changed == 0 {
         shared.queue.let_go(claim);
         return Err(StoreError::LostClaim);
@@ -294,8 +307,10 @@ async fn stands(client: &Client, claim: &Claim, question: &str) -> Result<(), St
 /// Tells the other nodes how many rows were judged.
 pub(super) async fn tell_progress(shared: &Shared, claim: &Claim, rows: u64) -> Result<(), StoreError> {
     let client = connection(&shared.pool).await?;
-    client
-        .execute_typed(
+    let told = within(
+        ANSWERED_WITHIN,
+        execute(
+            &client,
             &format!("UPDATE lane SET rows = $4 WHERE {STANDS}"),
             &[
                 (&claim.program.0, Type::UUID),
@@ -303,9 +318,11 @@ pub(super) async fn tell_progress(shared: &Shared, claim: &Claim, rows: u64) -> 
                 (&claim.attempt.cast_signed(), Type::INT4),
                 (&rows.cast_signed(), Type::INT8),
             ],
-        )
-        .await
-        .context(|| format!("telling the progress of command {}", claim.command))?;
+            || format!("telling the progress of command {}", claim.command),
+        ),
+    )
+    .await;
+    client.done(told)?;
     Ok(())
 }
 
@@ -331,8 +348,10 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
         return Ok(());
     }
     let client = connection(&shared.renewals).await?;
-    client
-        .execute_typed(
+    let told = within(
+        ANSWERED_WITHIN,
+        execute(
+            &client,
             &format!(
                 "UPDATE lane SET lease_until_ms = {NOW_MS} + $4
                  FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS held (program, seq, attempt)
@@ -344,8 +363,10 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
                 (&attempts, Type::INT4_ARRAY),
                 (&shared.lease_ms, Type::INT8),
             ],
-        )
-        .await
-        .context(|| "renewing leases")?;
+            || "renewing leases".to_owned(),
+        ),
+    )
+    .await;
+    client.done(told)?;
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! All contacts of a program at one moment, in a read-only transaction of its own.
 
-use deadpool_postgres::Object;
 use tokio::runtime::Handle;
 use tokio_postgres::types::Type;
 
 use super::blocking;
-use super::connection::Context;
+use super::connection::{Context, Lent, READ_WITHIN, within};
 use super::contacts::{COLUMNS, read_contact};
 use crate::contact::{Contact, ProgramTag};
 use crate::store::{ContactSnapshot, StoreError};
@@ -20,24 +19,26 @@ const IDLE_MAX_MS: u32 = 120_000;
 
 pub(super) struct Snapshot {
     /// `None` once it is given back.
-    client: Option<Object>,
+    client: Option<Lent>,
     handle: Handle,
     program: Program,
     after: i64,
 }
 
 impl Snapshot {
-    pub(super) async fn begin(client: Object, handle: Handle, program: Program) -> Result<Snapshot, StoreError> {
+    pub(super) async fn begin(client: Lent, handle: Handle, program: Program) -> Result<Snapshot, StoreError> {
         let snapshot = Snapshot { client: Some(client), handle, program, after: 0 };
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {IDLE_MAX_MS};
              SET LOCAL statement_timeout = 0"
         );
-        snapshot.client()?.batch_execute(&begin).await.context(|| "beginning to read all contacts")?;
+        let beginning =
+            async { snapshot.client()?.batch_execute(&begin).await.context(|| "beginning to read all contacts") };
+        within(READ_WITHIN, beginning).await?;
         Ok(snapshot)
     }
 
-    fn client(&self) -> Result<&Object, StoreError> {
+    fn client(&self) -> Result<&Lent, StoreError> {
         self.client.as_ref().ok_or_else(|| StoreError::Fault("the snapshot is over".to_owned()))
     }
 
@@ -57,7 +58,7 @@ impl Snapshot {
 
 impl ContactSnapshot for Snapshot {
     fn next(&mut self) -> Result<Vec<Contact>, StoreError> {
-        let contacts = blocking(&self.handle, self.batch())?;
+        let contacts = blocking(&self.handle, within(READ_WITHIN, self.batch()))?;
         if let Some(last) = contacts.last() {
             self.after = last.id.number.get().cast_signed();
         }

@@ -347,3 +347,59 @@ async fn a_node_that_hears_nothing_looks() {
     };
     two.finish(&taken, &report(), "t", NOW).await.expect("finished");
 }
+
+/// What would end a wait for a standby, and with it what a 202 stands for; and what would not wait at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_setting_of_the_database_weakens_a_commit() {
+    let url = new_database();
+    drop(open(&url).await);
+    let name = url.rsplit('/').next().expect("a name");
+    for setting in ["statement_timeout = '1h'", "synchronous_commit = 'local'"] {
+        query_in(&url, &format!("ALTER DATABASE {name} SET {setting}"));
+    }
+    query_in(
+        &url,
+        "CREATE TABLE seen (what text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           INSERT INTO seen VALUES (current_setting('statement_timeout') || ' ' || current_setting('synchronous_commit'));
+           RETURN NULL;
+         END $$;
+         CREATE TRIGGER see AFTER INSERT OR UPDATE ON command FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE TRIGGER see AFTER INSERT OR UPDATE ON signature FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE TRIGGER see AFTER UPDATE ON lane FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE TRIGGER see AFTER INSERT ON contact FOR EACH ROW EXECUTE FUNCTION see();",
+    );
+    let store = open(&url).await;
+    let tenant = tenant(&store).await;
+    let again = request(&tenant, 1);
+    store.accept(again.clone()).await.expect("accepted");
+    store.accept(again).await.expect("accepted");
+    store.remembered(tenant.token, &[1; 32]).await.expect("readable").expect("remembered");
+    let claim = claim(&store).await;
+    let mut import = begin(&store, &claim);
+    import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+    import.commit(&report()).expect("committed");
+    store.finish(&claim, &report(), "t", NOW).await.expect("finished");
+    let seen = query_in(&url, "SELECT what, count(*) > 7 FROM seen GROUP BY what");
+    assert_eq!(seen, "0 on|t", "an accept, two replays, a claim, an import and its end");
+    // The settings were there to be seen.
+    let shown = query_in(&url, "SELECT current_setting('statement_timeout'), current_setting('synchronous_commit')");
+    assert_eq!(shown, "1h|local");
+}
+
+/// A machine that is gone answers nothing, and refuses nothing either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_host_does_not_keep_from_the_next() {
+    let url = new_database();
+    // Nobody takes what comes in here.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound");
+    let both = url.replace("postgres@", &format!("postgres@{address},"));
+    let store = open(&both).await;
+    tenant(&store).await;
+    let only = url.rsplit('/').next().map(|name| format!("postgres://postgres@{address}/{name}")).expect("a name");
+    let Err(StoreError::Unavailable(sentence)) = PostgresStore::open(settings(&only)).await.map(drop) else {
+        unreachable!("nobody is there")
+    };
+    assert!(sentence.contains("no connection to the database in time"), "{sentence}");
+}
