@@ -50,13 +50,15 @@ pub(crate) struct Home {
     data: tempfile::TempDir,
     /// Where everything but the logs is kept, if not there.
     database: Option<String>,
+    /// Whether the service ends with the thread that starts it, also where that is killed.
+    ends_with_thread: bool,
     /// Further environment of the service.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Home {
     pub(crate) fn sqlite() -> Home {
-        Home { data: tempfile::tempdir().unwrap(), database: None, environment: Vec::new() }
+        Home { data: tempfile::tempdir().unwrap(), database: None, ends_with_thread: false, environment: Vec::new() }
     }
 
     pub(crate) fn postgres() -> Home {
@@ -83,6 +85,12 @@ impl Home {
         let path = self.data.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Over a database that is there, for services that end with the thread that starts them.
+    #[allow(dead_code, reason = "scenes have a database of their own")]
+    pub(crate) fn over(url: String) -> Home {
+        Home { database: Some(url), ends_with_thread: true, ..Home::sqlite() }
     }
 
     /// Another node's, over the same database.
@@ -121,7 +129,10 @@ impl Home {
 
     /// The binary with this home, and nothing of the caller's environment that could disturb.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = if self.ends_with_thread { Command::new("setpriv") } else { Command::new(BINARY) };
+        if self.ends_with_thread {
+            command.args(["--pdeathsig", "KILL", BINARY]);
+        }
         command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         match &self.database {
             None => command.env("ROSTER_DATA", self.data()),
