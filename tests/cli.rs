@@ -93,54 +93,62 @@ fn help() {
         &["import", "-h"],
         &[],
         expect![[r#"
-        exit 0
-        --- stdout
-        Send a CSV file to a service, wait, and print what happened to every row
+            exit 0
+            --- stdout
+            Send a CSV file to a service, wait, and print what happened to every row
 
-        Usage: roster import [OPTIONS] --program <ID> <FILE>
+            Usage: roster import [OPTIONS] --program <ID> <FILE>
 
-        Arguments:
-          <FILE>  The CSV file, in UTF-8; '-' is standard input
+            Arguments:
+              <FILE>  The CSV file, in UTF-8; '-' is standard input
 
-        Options:
-              --program <ID>                  The program whose contacts they are [env: ROSTER_PROGRAM]
-              --new <NEW>                     What to do with contacts that the program does not have [env:
-                                              ROSTER_NEW] [default: add] [possible values: add, ignore]
-              --existing <all|ignore|FIELDS>  Which fields of contacts that the program has are set: 'all'
-                                              columns of the file, some ('first_name,active'), or 'ignore'
-                                              to leave their rows out [env: ROSTER_EXISTING] [default: all]
-              --mode <MODE>                   When good rows take effect: 'row', also beside bad ones; 'tx',
-                                              only if there is no error at all [env: ROSTER_MODE] [default:
-                                              row] [possible values: row, tx]
-              --no-wait                       Do not wait for the result: print the command's location [env:
-                                              ROSTER_NO_WAIT]
-              --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
-              --token <TOKEN>                 The token to sign with [env: ROSTER_TOKEN]
-              --secret <SECRET>               Its secret; better in the variable than as a flag, which
-                                              others can see [env: ROSTER_SECRET]
-          -h, --help                          Print help (see more with '--help')
+            Options:
+                  --program <ID>                  The program whose contacts they are [env: ROSTER_PROGRAM]
+                  --new <NEW>                     What to do with contacts that the program does not have [env:
+                                                  ROSTER_NEW] [default: add] [possible values: add, ignore]
+                  --existing <all|ignore|FIELDS>  Which fields of contacts that the program has are set: 'all'
+                                                  columns of the file, some ('first_name,active'), or 'ignore'
+                                                  to leave their rows out [env: ROSTER_EXISTING] [default: all]
+                  --mode <MODE>                   When good rows take effect: 'row', also beside bad ones; 'tx',
+                                                  only if there is no error at all [env: ROSTER_MODE] [default:
+                                                  row] [possible values: row, tx]
+                  --dry-run                       Only tell what would be done: the counts, the errors, and some
+                                                  of the changes [env: ROSTER_DRY_RUN]
+                  --max-new <N>                   Apply nothing if more than N contacts would be added [env:
+                                                  ROSTER_MAX_NEW]
+                  --max-updated <N>               Apply nothing if more than N contacts would be changed [env:
+                                                  ROSTER_MAX_UPDATED]
+                  --max-errors <N>                Apply nothing if more than N rows fail [env:
+                                                  ROSTER_MAX_ERRORS]
+                  --no-wait                       Do not wait for the result: print the command's location [env:
+                                                  ROSTER_NO_WAIT]
+                  --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
+                  --token <TOKEN>                 The token to sign with [env: ROSTER_TOKEN]
+                  --secret <SECRET>               Its secret; better in the variable than as a flag, which
+                                                  others can see [env: ROSTER_SECRET]
+              -h, --help                          Print help (see more with '--help')
 
-        Everywhere:
-              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
-          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
-              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
-                                     can be in it [env: ROSTER_CONFIG]
-              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
-                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
-              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+            Everywhere:
+                  --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+              -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+                  --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                         can be in it [env: ROSTER_CONFIG]
+                  --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                         'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+                  --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
 
-        Examples:
-          export ROSTER_TOKEN=… ROSTER_SECRET=…
-          roster import contacts.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
-          roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \
-            --new ignore --existing first_name,active < changes.csv
+            Examples:
+              export ROSTER_TOKEN=… ROSTER_SECRET=…
+              roster import contacts.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
+              roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \
+                --new ignore --existing first_name,active < changes.csv
 
-        Exit codes: 0 all rows are done; 1 the import ran, but rows or the whole file were refused; 2 yours
-        (arguments, signature, a refused request); 3 ours (unreachable, internal). Sending again is safe:
-        one signed request is one import.
-        --- stderr
+            Exit codes: 0 all rows are done; 1 the import ran, but rows or the whole file were refused; 2 yours
+            (arguments, signature, a refused request); 3 ours (unreachable, internal). Sending again is safe:
+            one signed request is one import.
+            --- stderr
 
-    "#]],
+        "#]],
     );
     check(
         &["token", "--help"],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::import::{Existing, ImportOptions, Mode, New};
+use crate::import::{Existing, ImportOptions, Limits, Mode, New};
 use crate::tenant::ProgramId;
 
 use super::client::ClientArgs;
@@ -41,6 +41,18 @@ pub(super) struct ImportArgs {
     /// When good rows take effect: 'row', also beside bad ones; 'tx', only if there is no error at all
     #[arg(long, env = "ROSTER_MODE", value_enum, default_value = "row")]
     mode: ModeArg,
+    /// Only tell what would be done: the counts, the errors, and some of the changes
+    #[arg(long, env = "ROSTER_DRY_RUN", value_parser = BoolishValueParser::new())]
+    dry_run: bool,
+    /// Apply nothing if more than N contacts would be added
+    #[arg(long, env = "ROSTER_MAX_NEW", value_name = "N")]
+    max_new: Option<u64>,
+    /// Apply nothing if more than N contacts would be changed
+    #[arg(long, env = "ROSTER_MAX_UPDATED", value_name = "N")]
+    max_updated: Option<u64>,
+    /// Apply nothing if more than N rows fail
+    #[arg(long, env = "ROSTER_MAX_ERRORS", value_name = "N")]
+    max_errors: Option<u64>,
     /// Do not wait for the result: print the command's location
     #[arg(long, env = "ROSTER_NO_WAIT", value_parser = BoolishValueParser::new())]
     no_wait: bool,
@@ -97,7 +109,8 @@ fn options(args: &ImportArgs, csv: &str) -> ImportOptions {
         ModeArg::Row => Mode::Row,
         ModeArg::Tx => Mode::Tx,
     };
-    ImportOptions { new, existing: existing(&args.existing, csv), mode }
+    let limits = Limits { new_max: args.max_new, updated_max: args.max_updated, failed_max: args.max_errors };
+    ImportOptions { new, existing: existing(&args.existing, csv), mode, dry_run: args.dry_run, limits }
 }
 
 fn existing(word: &str, csv: &str) -> Existing {
@@ -135,7 +148,7 @@ pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// What an import does if nothing else is said: add new contacts, set all columns of known ones, good rows beside bad.
 pub(super) fn default_options(csv: &str) -> ImportOptions {
-    ImportOptions { new: New::Add, existing: existing("all", csv), mode: Mode::Row }
+    ImportOptions::new(New::Add, existing("all", csv), Mode::Row)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::import::ErrorCode;
-use crate::wire::{ErrorEntry, Message, Rows, Status};
+use crate::wire::{ErrorEntry, FieldChangeJson, FieldChangesJson, Message, Rows, Status};
 
 use super::failure::{Exit, Failure};
 use super::output::{Align, Output, escape};
@@ -43,6 +43,10 @@ fn print_message(status: &Status, message: &Message, output: Output) -> Result<(
     output.table([("rows", Align::Left), ("", Align::Right)], counts(&message.rows))?;
     output.line("")?;
     output.line(effect(message))?;
+    if message.changes.as_ref().is_some_and(|changes| !changes.is_empty()) {
+        output.line("")?;
+        print_changes(message, output)?;
+    }
     if !message.errors.is_empty() {
         output.line("")?;
         print_errors(message, output)?;
@@ -80,9 +84,31 @@ fn effect(message: &Message) -> String {
         "tx_errors" => "a tx import takes effect only without errors; the counts say what would have been",
         "too_many_errors" => "there are more than 1,000 errors; the counts say what would have been",
         "file_error" => "the file as a whole was refused, and no row was read",
+        "limit" => "a limit is exceeded; the counts say what would have been",
+        "dry_run" => "this was a dry run; the counts say what an import would do",
+        "cancelled" => "it was cancelled",
         _ => "see the summary of --json",
     };
     format!("Nothing was applied ({}): {why}.", escape(word))
+}
+
+/// What a dry run would change, field by field, with the first examples.
+fn print_changes(message: &Message, output: Output) -> Result<(), Failure> {
+    let columns = [
+        ("field", Align::Left),
+        ("contacts", Align::Right),
+        ("row", Align::Right),
+        ("before", Align::Left),
+        ("after", Align::Left),
+    ];
+    let rows = message.changes.iter().flatten().flat_map(|changes| {
+        let FieldChangesJson { field, count, examples } = changes;
+        examples.iter().enumerate().map(move |(at, FieldChangeJson { row, before, after })| {
+            let once = |text: String| if at == 0 { text } else { String::new() };
+            [once(field.clone()), once(count.to_string()), row.to_string(), before.clone(), after.clone()]
+        })
+    });
+    output.table(columns, rows)
 }
 
 fn print_errors(message: &Message, output: Output) -> Result<(), Failure> {

@@ -8,14 +8,16 @@ mod options;
 mod plan;
 mod report;
 mod rows;
+mod sample;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
-pub use options::{Existing, ImportOptions, Mode, New};
+pub use options::{Existing, ImportOptions, Limits, Mode, New};
 pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};
 pub use report::{
     Counts, ERRORS_MAX, ErrorCode, FileErrors, NotApplied, Report, ReportBuilder, RowError, VALUE_CHARS_MAX,
 };
 pub use rows::{Batch, Row, RowDefect, RowReader, RowsFault};
+pub use sample::{EXAMPLES_MAX, FieldChange, FieldChanges};
 
 #[cfg(test)]
 mod tests;

@@ -46,4 +46,26 @@ pub struct ImportOptions {
     pub existing: Existing,
     /// Good rows beside bad ones.
     pub mode: Mode,
+    /// Whether it only tells what it would do.
+    pub dry_run: bool,
+    /// What it may do at most.
+    pub limits: Limits,
+}
+
+/// Guard rails, in rows: an import of which a count is above its limit takes no effect. `None`: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// The most rows that may add a contact.
+    pub new_max: Option<u64>,
+    /// The most rows that may change a contact.
+    pub updated_max: Option<u64>,
+    /// The most rows that may fail.
+    pub failed_max: Option<u64>,
+}
+
+impl ImportOptions {
+    /// The options that every request has; what more there is, at its start.
+    pub fn new(new: New, existing: Existing, mode: Mode) -> ImportOptions {
+        ImportOptions { new, existing, mode, dry_run: false, limits: Limits::default() }
+    }
 }

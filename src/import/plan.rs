@@ -12,6 +12,7 @@ use super::header::FileHeader;
 use super::options::{Existing, ImportOptions, New};
 use super::report::{Counts, ErrorCode, FileErrors, Report, ReportBuilder, RowError, shortened};
 use super::rows::{Batch, Row, RowDefect};
+use super::sample::Sample;
 use crate::contact::{
     ContactId, ContactNumber, FieldNumber, FieldType, Phone, ProfileBuilder, ProgramTag, Refusal, Region, Role, Schema,
     ValueType, normal_form, parse_uuid,
@@ -257,13 +258,17 @@ pub struct Planner<'f> {
     claims: Claims,
     overlay: Overlay,
     report: ReportBuilder,
+    /// Of a dry run: what would change.
+    sample: Option<Sample>,
 }
 
 impl<'f> Planner<'f> {
     /// Begins with the number that the program's next contact gets; `now_ms` is what updated fields are dated.
     pub fn new(file: &'f FilePlan, next_number: ContactNumber, now_ms: i64) -> Planner<'f> {
-        let report = ReportBuilder::new(file.options.mode);
-        Planner { file, now_ms, next_number, claims: Claims::default(), overlay: Overlay::default(), report }
+        let report = ReportBuilder::new(&file.options);
+        let names = file.header.columns.iter().map(|column| column.field.name.as_str());
+        let sample = file.options.dry_run.then(|| Sample::of(names));
+        Planner { file, now_ms, next_number, claims: Claims::default(), overlay: Overlay::default(), report, sample }
     }
 
     /// Rows judged so far.
@@ -288,7 +293,7 @@ impl<'f> Planner<'f> {
 
     /// The report of all rows.
     pub fn finish(self) -> Report {
-        self.report.finish()
+        self.report.finish(self.sample.map(Sample::finish).unwrap_or_default())
     }
 
     fn count(&mut self, fate: Fate) -> Option<Change> {
@@ -458,6 +463,7 @@ impl<'f> Planner<'f> {
             profile: None,
             times: stored.times.clone(),
         };
+        // The index of the column, and the number of its field.
         let (mut changed, mut values, mut failed) = (Vec::new(), Vec::new(), false);
         let file = self.file;
         let before: Vec<(FieldNumber, &str)> = stored.profile.iter().collect();
@@ -487,7 +493,7 @@ impl<'f> Planner<'f> {
                 },
             };
             if differs {
-                changed.push(number);
+                changed.push((at, number));
             }
         }
         if failed {
@@ -496,11 +502,26 @@ impl<'f> Planner<'f> {
         if changed.is_empty() {
             return Fate::Unchanged;
         }
+        if let Some(sample) = &mut self.sample {
+            for (at, number) in &changed {
+                let new = values.iter().find(|(changed, _)| changed == number).map_or("", |(_, value)| &**value);
+                let (before, after) = match file.header.columns[*at].field.role {
+                    Role::Phone => (stored.phone.to_string(), update.phone.unwrap_or(stored.phone).to_string()),
+                    Role::CustomerId => (stored.customer_id.clone(), update.customer_id.clone().unwrap_or_default()),
+                    Role::Active => (stored.active.to_string(), (!stored.active).to_string()),
+                    Role::Ordinary | Role::SignalvineId | Role::ReadOnly => {
+                        (before(*number).to_owned(), new.to_owned())
+                    }
+                };
+                sample.add(*at, asked.row.number(), &before, &after);
+            }
+        }
         if !values.is_empty() {
             values.sort_by_key(|(number, _)| *number);
             let values: Vec<(FieldNumber, &str)> = values.iter().map(|(number, value)| (*number, &**value)).collect();
             update.profile = Some(stored.profile.with(&values));
         }
+        let mut changed: Vec<FieldNumber> = changed.into_iter().map(|(_, number)| number).collect();
         changed.sort();
         let after_ms = u64::try_from(self.now_ms.saturating_sub(stored.created_ms)).unwrap_or(0);
         update.times = stored.times.with(&changed, after_ms);

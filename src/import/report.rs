@@ -1,6 +1,7 @@
 //! What happened to every row: counts that add up, and all errors with row, field and reason.
 
-use super::options::Mode;
+use super::options::{ImportOptions, Limits, Mode};
+use super::sample::FieldChanges;
 
 /// The most errors that a row-mode import may have and still be applied; also the most that a report lists.
 pub const ERRORS_MAX: u64 = 1_000;
@@ -28,6 +29,10 @@ pub enum ErrorCode {
     BadQuotes,
     /// The file is not UTF-8.
     BadEncoding,
+    /// A count is above the limit that the request set.
+    LimitExceeded,
+    /// Somebody cancelled it.
+    Cancelled,
     /// A fault of ours.
     Internal,
     /// A record has more or fewer cells than the header.
@@ -50,7 +55,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code with its word: the one table.
-    pub const ALL: [(ErrorCode, &'static str); 17] = [
+    pub const ALL: [(ErrorCode, &'static str); 19] = [
         (ErrorCode::NoHeader, "no_header"),
         (ErrorCode::EmptyHeader, "empty_header"),
         (ErrorCode::DuplicateHeader, "duplicate_header"),
@@ -59,6 +64,8 @@ impl ErrorCode {
         (ErrorCode::NoIdentityColumn, "no_identity_column"),
         (ErrorCode::BadQuotes, "bad_quotes"),
         (ErrorCode::BadEncoding, "bad_encoding"),
+        (ErrorCode::LimitExceeded, "limit_exceeded"),
+        (ErrorCode::Cancelled, "cancelled"),
         (ErrorCode::Internal, "internal"),
         (ErrorCode::CellCount, "cell_count"),
         (ErrorCode::InvalidValue, "invalid_value"),
@@ -81,7 +88,8 @@ impl ErrorCode {
     }
 }
 
-/// Why a report was not applied.
+/// Why a report was not applied. Where several reasons hold, the first of them, in this order; so that a dry run whose import would
+/// not be applied says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotApplied {
     /// One or more errors in `tx` mode.
@@ -90,23 +98,40 @@ pub enum NotApplied {
     TooManyErrors,
     /// The file as a whole is wrong; its rows were not judged.
     FileError,
+    /// A count is above the limit that the request set.
+    Limit,
+    /// It was only to be told what would be done.
+    DryRun,
+    /// Somebody cancelled it; its rows do not count.
+    Cancelled,
 }
 
 impl NotApplied {
+    /// All of them.
+    pub const ALL: [NotApplied; 6] = [
+        NotApplied::TxErrors,
+        NotApplied::TooManyErrors,
+        NotApplied::FileError,
+        NotApplied::Limit,
+        NotApplied::DryRun,
+        NotApplied::Cancelled,
+    ];
+
     /// The contract's word.
     pub fn as_str(self) -> &'static str {
         match self {
             NotApplied::TxErrors => "tx_errors",
             NotApplied::TooManyErrors => "too_many_errors",
             NotApplied::FileError => "file_error",
+            NotApplied::Limit => "limit",
+            NotApplied::DryRun => "dry_run",
+            NotApplied::Cancelled => "cancelled",
         }
     }
 
     /// The reason of a word.
     pub fn parse(word: &str) -> Option<NotApplied> {
-        [NotApplied::TxErrors, NotApplied::TooManyErrors, NotApplied::FileError]
-            .into_iter()
-            .find(|reason| reason.as_str() == word)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
@@ -201,6 +226,8 @@ pub struct Report {
     pub errors: Vec<RowError>,
     /// All errors.
     pub error_count: u64,
+    /// Of a dry run: what it would change in contacts that the program has, in the order of the file's columns.
+    pub changes: Option<Vec<FieldChanges>>,
 }
 
 impl Report {
@@ -208,7 +235,14 @@ impl Report {
     pub fn of_file(mode: Mode, errors: FileErrors) -> Report {
         let FileErrors { errors, count } = errors;
         let not_applied = Some(NotApplied::FileError);
-        Report { mode, counts: Counts::default(), not_applied, errors, error_count: count }
+        Report { mode, counts: Counts::default(), not_applied, errors, error_count: count, changes: None }
+    }
+
+    /// The report of an import that was cancelled, by whom.
+    pub fn of_cancellation(mode: Mode, by: &str) -> Report {
+        let mut errors = FileErrors::default();
+        errors.add(ErrorCode::Cancelled, None, || format!("The import was cancelled by {}", shortened(by)));
+        Report { not_applied: Some(NotApplied::Cancelled), ..Report::of_file(mode, errors) }
     }
 
     /// The report of an import that could not be done because of a fault of ours, found in the log by `incident`.
@@ -237,6 +271,9 @@ impl Report {
             Some(NotApplied::TxErrors) => "; nothing was applied, because a tx import takes effect only without errors",
             Some(NotApplied::TooManyErrors) => "; nothing was applied, because there are more than 1,000 errors",
             Some(NotApplied::FileError) => "; nothing was applied, because the file as a whole was refused",
+            Some(NotApplied::Limit) => "; nothing was applied, because a limit of the request is exceeded",
+            Some(NotApplied::DryRun) => "; nothing was applied, because this was a dry run",
+            Some(NotApplied::Cancelled) => "; nothing was applied, because it was cancelled",
         };
         match self.errors.first() {
             None => format!("{fates}{effect}."),
@@ -254,6 +291,8 @@ impl Report {
 #[derive(Debug)]
 pub struct ReportBuilder {
     mode: Mode,
+    dry_run: bool,
+    limits: Limits,
     counts: Counts,
     errors: Vec<RowError>,
     error_count: u64,
@@ -261,8 +300,9 @@ pub struct ReportBuilder {
 
 impl ReportBuilder {
     /// An empty one.
-    pub fn new(mode: Mode) -> ReportBuilder {
-        ReportBuilder { mode, counts: Counts::default(), errors: Vec::new(), error_count: 0 }
+    pub fn new(options: &ImportOptions) -> ReportBuilder {
+        let ImportOptions { mode, dry_run, limits, new: _, existing: _ } = *options;
+        ReportBuilder { mode, dry_run, limits, counts: Counts::default(), errors: Vec::new(), error_count: 0 }
     }
 
     /// The counts so far, to be added to.
@@ -283,16 +323,39 @@ impl ReportBuilder {
         }
     }
 
-    /// The report: `row` and `tx` differ in this one decision.
-    pub fn finish(self) -> Report {
-        let not_applied = match self.mode {
-            Mode::Tx if self.error_count > 0 => Some(NotApplied::TxErrors),
-            Mode::Row if self.error_count > ERRORS_MAX => Some(NotApplied::TooManyErrors),
-            Mode::Tx | Mode::Row => None,
+    /// The report: `row` and `tx` differ in this one decision. `changes` are those of a dry run.
+    pub fn finish(self, changes: Vec<FieldChanges>) -> Report {
+        let ReportBuilder { mode, dry_run, limits, counts, mut errors, error_count } = self;
+        let exceeded = exceeded(limits, counts);
+        let not_applied = match mode {
+            Mode::Tx if error_count > 0 => Some(NotApplied::TxErrors),
+            Mode::Row if error_count > ERRORS_MAX => Some(NotApplied::TooManyErrors),
+            Mode::Tx | Mode::Row if !exceeded.is_empty() => Some(NotApplied::Limit),
+            Mode::Tx | Mode::Row => dry_run.then_some(NotApplied::DryRun),
         };
-        let ReportBuilder { mode, counts, errors, error_count } = self;
-        Report { mode, counts, not_applied, errors, error_count }
+        let error_count = error_count + exceeded.len() as u64;
+        // What concerns the whole file goes first.
+        errors.splice(0..0, exceeded);
+        errors.truncate(ERRORS_MAX as usize);
+        Report { mode, counts, not_applied, errors, error_count, changes: dry_run.then_some(changes) }
     }
+}
+
+/// An error for each count that is above its limit.
+fn exceeded(limits: Limits, counts: Counts) -> Vec<RowError> {
+    let Limits { new_max, updated_max, failed_max } = limits;
+    let rails = [
+        ("maxNew", new_max, counts.added, "add a contact"),
+        ("maxUpdated", updated_max, counts.updated, "change a contact"),
+        ("maxErrors", failed_max, counts.failed, "fail"),
+    ];
+    let over = rails.into_iter().filter_map(|(name, most, count, what)| {
+        let most = most.filter(|most| count > *most)?;
+        let rows = if count == 1 { "row" } else { "rows" };
+        let message = format!("{count} {rows} would {what}; the limit {name} is {most}");
+        Some(RowError { row: None, field: None, code: ErrorCode::LimitExceeded, value: None, message })
+    });
+    over.collect()
 }
 
 /// At most [`VALUE_CHARS_MAX`] characters of a text; `…` where something was left out.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, reason = "a test says so by failing")]
 
+mod trying;
+
 use std::collections::HashMap;
 
 use expect_test::{Expect, expect};
@@ -166,9 +168,10 @@ fn unclosed(mut errors: FileErrors, row: u64) -> FileErrors {
     errors
 }
 
-/// `"add active,phone row"` → options; `ignore` as the second word leaves existing contacts alone, `-` names no field.
+/// `"add active,phone row"` → options, with `dry` or `new<=5` behind them; `ignore` as the second word leaves existing contacts alone, `-` names no field.
 fn options(words: &str) -> ImportOptions {
     let words: Vec<&str> = words.split(' ').collect();
+    let most = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse().ok());
     ImportOptions {
         new: if words[0] == "add" { New::Add } else { New::Ignore },
         existing: match words[1] {
@@ -177,6 +180,8 @@ fn options(words: &str) -> ImportOptions {
             names => Existing::Fields(names.split(',').map(str::to_owned).collect()),
         },
         mode: if words[2] == "tx" { Mode::Tx } else { Mode::Row },
+        dry_run: words.contains(&"dry"),
+        limits: Limits { new_max: most("new<="), updated_max: most("updated<="), failed_max: most("failed<=") },
     }
 }
 
@@ -208,6 +213,11 @@ fn show_report(report: &Report) -> String {
         let value = error.value.as_ref().map(|value| format!(" {value:?}")).unwrap_or_default();
         let message = error.message.replace('\0', "␀");
         table.push_str(&format!("{row} {field} {}{value}: {message}\n", error.code.as_str()));
+    }
+    for FieldChanges { field, count, examples } in report.changes.iter().flatten() {
+        let examples =
+            examples.iter().map(|FieldChange { row, before, after }| format!(" row {row} {before:?} → {after:?}"));
+        table.push_str(&format!("{count} in {field}:{}\n", examples.collect::<String>()));
     }
     table
 }

@@ -6,13 +6,30 @@
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::import::{Counts, ErrorCode, Existing, ImportOptions, Mode, New, NotApplied, Report, RowError};
+use crate::import::{
+    Counts, ErrorCode, Existing, FieldChange, FieldChanges, ImportOptions, Limits, Mode, New, NotApplied, Report,
+    RowError,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "version")]
 enum OptionsRecord {
     #[serde(rename = "1")]
     V1 { new: NewWord, existing: ExistingRecord, mode: ModeWord },
+    /// With what goes beyond the four options. A node that knows only the first version must not carry these out: it would apply what
+    /// is only to be tried.
+    #[serde(rename = "2")]
+    V2 { new: NewWord, existing: ExistingRecord, mode: ModeWord, dry_run: bool, limits: LimitsRecord },
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct LimitsRecord {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    new_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    updated_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    failed_max: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,19 +61,27 @@ enum ReportRecord {
         mode: ModeWord,
         counts: CountsRecord,
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        not_applied: Option<NotAppliedWord>,
+        not_applied: Option<String>,
         error_count: u64,
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         errors: Vec<ErrorRecord>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        changes: Option<Vec<FieldChangesRecord>>,
     },
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum NotAppliedWord {
-    TxErrors,
-    TooManyErrors,
-    FileError,
+struct FieldChangesRecord {
+    field: String,
+    count: u64,
+    examples: Vec<FieldChangeRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FieldChangeRecord {
+    row: u64,
+    before: String,
+    after: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +108,7 @@ struct ErrorRecord {
 
 /// The options, to be kept.
 pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreError> {
-    let ImportOptions { new, existing, mode } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits } = options;
     let new = match new {
         New::Add => NewWord::Add,
         New::Ignore => NewWord::Ignore,
@@ -92,12 +117,24 @@ pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreEr
         Existing::Ignore => ExistingRecord::Ignore,
         Existing::Fields(fields) => ExistingRecord::Fields(fields.clone()),
     };
-    print("options", &OptionsRecord::V1 { new, existing, mode: ModeWord::from(*mode) })
+    let mode = ModeWord::from(*mode);
+    let record = if !*dry_run && *limits == Limits::default() {
+        OptionsRecord::V1 { new, existing, mode }
+    } else {
+        let Limits { new_max, updated_max, failed_max } = *limits;
+        let limits = LimitsRecord { new_max, updated_max, failed_max };
+        OptionsRecord::V2 { new, existing, mode, dry_run: *dry_run, limits }
+    };
+    print("options", &record)
 }
 
 /// The options, as they were kept.
 pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError> {
-    let OptionsRecord::V1 { new, existing, mode } = parse("options", json)?;
+    let (new, existing, mode, dry_run, limits) = match parse("options", json)? {
+        OptionsRecord::V1 { new, existing, mode } => (new, existing, mode, false, LimitsRecord::default()),
+        OptionsRecord::V2 { new, existing, mode, dry_run, limits } => (new, existing, mode, dry_run, limits),
+    };
+    let LimitsRecord { new_max, updated_max, failed_max } = limits;
     let new = match new {
         NewWord::Add => New::Add,
         NewWord::Ignore => New::Ignore,
@@ -106,46 +143,65 @@ pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError>
         ExistingRecord::Ignore => Existing::Ignore,
         ExistingRecord::Fields(fields) => Existing::Fields(fields),
     };
-    Ok(ImportOptions { new, existing, mode: Mode::from(mode) })
+    let limits = Limits { new_max, updated_max, failed_max };
+    Ok(ImportOptions { new, existing, mode: Mode::from(mode), dry_run, limits })
 }
 
 /// A report, to be kept. One whose counts do not add up is a fault of ours and is not kept.
 pub(crate) fn report_to_json(report: &Report) -> Result<String, StoreError> {
-    let Report { mode, counts, not_applied, errors, error_count } = report;
+    let Report { mode, counts, not_applied, errors, error_count, changes } = report;
     if !counts.add_up() {
         return Err(StoreError::Fault(format!("the counts of a report do not add up: {counts:?}")));
     }
     let Counts { read, added, updated, unchanged, ignored, failed } = *counts;
-    let not_applied = not_applied.map(|reason| match reason {
-        NotApplied::TxErrors => NotAppliedWord::TxErrors,
-        NotApplied::TooManyErrors => NotAppliedWord::TooManyErrors,
-        NotApplied::FileError => NotAppliedWord::FileError,
-    });
     let record = ReportRecord::V1 {
         mode: ModeWord::from(*mode),
         counts: CountsRecord { read, added, updated, unchanged, ignored, failed },
-        not_applied,
+        not_applied: not_applied.map(|reason| reason.as_str().to_owned()),
         error_count: *error_count,
         errors: errors.iter().map(ErrorRecord::from).collect(),
+        changes: changes.as_ref().map(|changes| changes.iter().map(FieldChangesRecord::from).collect()),
     };
     print("report", &record)
 }
 
 /// A report, as it was kept.
 pub(crate) fn report_from_json(json: &str) -> Result<Report, StoreError> {
-    let ReportRecord::V1 { mode, counts, not_applied, error_count, errors } = parse("report", json)?;
+    let ReportRecord::V1 { mode, counts, not_applied, error_count, errors, changes } = parse("report", json)?;
     let CountsRecord { read, added, updated, unchanged, ignored, failed } = counts;
     Ok(Report {
         mode: Mode::from(mode),
         counts: Counts { read, added, updated, unchanged, ignored, failed },
-        not_applied: not_applied.map(|word| match word {
-            NotAppliedWord::TxErrors => NotApplied::TxErrors,
-            NotAppliedWord::TooManyErrors => NotApplied::TooManyErrors,
-            NotAppliedWord::FileError => NotApplied::FileError,
-        }),
+        not_applied: not_applied.map(|word| not_applied_of(&word)).transpose()?,
         errors: errors.into_iter().map(RowError::try_from).collect::<Result<_, _>>()?,
         error_count,
+        changes: changes.map(|changes| changes.into_iter().map(FieldChanges::from).collect()),
     })
+}
+
+fn not_applied_of(word: &str) -> Result<NotApplied, StoreError> {
+    NotApplied::parse(word)
+        .ok_or_else(|| StoreError::Fault("a stored report was not applied for an unknown reason".to_owned()))
+}
+
+impl From<&FieldChanges> for FieldChangesRecord {
+    fn from(changes: &FieldChanges) -> FieldChangesRecord {
+        let FieldChanges { field, count, examples } = changes;
+        let example = |FieldChange { row, before, after }: &FieldChange| FieldChangeRecord {
+            row: *row,
+            before: before.clone(),
+            after: after.clone(),
+        };
+        FieldChangesRecord { field: field.clone(), count: *count, examples: examples.iter().map(example).collect() }
+    }
+}
+
+impl From<FieldChangesRecord> for FieldChanges {
+    fn from(record: FieldChangesRecord) -> FieldChanges {
+        let FieldChangesRecord { field, count, examples } = record;
+        let example = |FieldChangeRecord { row, before, after }| FieldChange { row, before, after };
+        FieldChanges { field, count, examples: examples.into_iter().map(example).collect() }
+    }
 }
 
 impl From<Mode> for ModeWord {
@@ -212,9 +268,14 @@ mod tests {
         for existing in [Existing::Ignore, Existing::Fields(vec![]), Existing::Fields(vec!["a".into(), "\"ä\"".into()])]
         {
             for (new, mode) in [(New::Add, Mode::Row), (New::Ignore, Mode::Tx)] {
-                let options = ImportOptions { new, existing: existing.clone(), mode };
-                let json = options_to_json(&options).expect("printed");
-                assert_eq!(options_from_json(&json).expect("read"), options, "{json}");
+                let plain = ImportOptions::new(new, existing.clone(), mode);
+                let limits = Limits { new_max: Some(0), updated_max: None, failed_max: Some(u64::MAX) };
+                for options in
+                    [ImportOptions { dry_run: true, ..plain.clone() }, ImportOptions { limits, ..plain.clone() }, plain]
+                {
+                    let json = options_to_json(&options).expect("printed");
+                    assert_eq!(options_from_json(&json).expect("read"), options, "{json}");
+                }
             }
         }
     }
@@ -228,14 +289,18 @@ mod tests {
             message: "No.".to_owned(),
         });
         let counts = Counts { read: 15, added: 1, updated: 2, unchanged: 3, ignored: 4, failed: 5 };
-        Report { mode: Mode::Row, counts, not_applied, error_count: 1_234, errors: errors.to_vec() }
+        Report { mode: Mode::Row, counts, not_applied, error_count: 1_234, errors: errors.to_vec(), changes: None }
     }
 
     #[test]
     fn reports_read_back_as_they_were() {
-        let reasons = [NotApplied::TxErrors, NotApplied::TooManyErrors, NotApplied::FileError];
-        for not_applied in reasons.into_iter().map(Some).chain([None]) {
-            let report = report(not_applied);
+        for not_applied in NotApplied::ALL.into_iter().map(Some).chain([None]) {
+            let mut report = report(not_applied);
+            if not_applied == Some(NotApplied::DryRun) {
+                let example = FieldChange { row: 2, before: String::new(), after: "é\"".to_owned() };
+                let changes = FieldChanges { field: "note".to_owned(), count: 7, examples: vec![example] };
+                report.changes = Some(vec![changes]);
+            }
             let json = report_to_json(&report).expect("printed");
             assert_eq!(report_from_json(&json).expect("read"), report);
         }
@@ -244,10 +309,14 @@ mod tests {
     /// What is in the files of those who already run it. If this changes, old rows must still be read: add a version.
     #[test]
     fn the_stored_form_stays() {
-        let options =
-            ImportOptions { new: New::Add, existing: Existing::Fields(vec!["honors".to_owned()]), mode: Mode::Row };
+        let options = ImportOptions::new(New::Add, Existing::Fields(vec!["honors".to_owned()]), Mode::Row);
         expect![[r#"{"version":"1","new":"add","existing":{"fields":["honors"]},"mode":"row"}"#]]
             .assert_eq(&options_to_json(&options).expect("printed"));
+        let dry = ImportOptions { dry_run: true, ..options };
+        expect![[
+            r#"{"version":"2","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{}}"#
+        ]]
+        .assert_eq(&options_to_json(&dry).expect("printed"));
         let mut report = report(Some(NotApplied::TooManyErrors));
         report.errors.truncate(1);
         expect![[r#"{"version":"1","mode":"row","counts":{"read":15,"added":1,"updated":2,"unchanged":3,"ignored":4,"failed":5},"not_applied":"too_many_errors","error_count":1234,"errors":[{"field":"honors","code":"no_header","value":"sure\u0001 \"why\" not","message":"No."}]}"#]]

@@ -164,7 +164,7 @@ async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
 }
 
 fn options() -> ImportOptions {
-    ImportOptions { new: New::Add, existing: Existing::Fields(vec!["first_name".to_owned()]), mode: Mode::Row }
+    ImportOptions::new(New::Add, Existing::Fields(vec!["first_name".to_owned()]), Mode::Row)
 }
 
 /// A request; its number is in its signature and digest.
@@ -217,7 +217,7 @@ async fn command(store: &dyn Store, tenant: &Tenant, id: CommandId) -> Command {
 /// The report of an import that added so many and was applied.
 fn report(added: u64) -> Report {
     let counts = Counts { read: added, added, ..Counts::default() };
-    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
+    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }
 
 fn number(number: u64) -> ContactNumber {

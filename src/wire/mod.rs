@@ -12,4 +12,4 @@ mod status;
 pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJson, ProgramJson, SchemaJson};
 pub use export::{csv_header, push_csv_contact};
 pub use request::{ImportRequest, read_import, write_import};
-pub use status::{ErrorEntry, Message, Progress, Rows, Status};
+pub use status::{ErrorEntry, FieldChangeJson, FieldChangesJson, Message, Progress, Rows, Status};

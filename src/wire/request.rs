@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
+use serde_json::{Number, json};
 
 use super::json::{Json, JsonFault, read};
-use crate::import::{Existing, ImportOptions, Mode, New};
+use crate::import::{Existing, ImportOptions, Limits, Mode, New};
 use crate::problem::{Code, Fault};
 use crate::tenant::ProgramId;
 
@@ -62,13 +62,22 @@ pub fn write_import(program: &str, options: &ImportOptions, participants: &str) 
         New::Add => "add",
         New::Ignore => "ignore",
     };
-    json!({
-        "program": program,
-        "options": { "new": new, "existing": existing, "mode": options.mode.as_str(), "absent": "ignore" },
-        "participants": participants,
-    })
-    .to_string()
+    let mut words = json!({ "new": new, "existing": existing, "mode": options.mode.as_str(), "absent": "ignore" });
+    // Left out where they say nothing: services that do not know them refuse them.
+    if options.dry_run {
+        words["dryRun"] = json!(true);
+    }
+    let Limits { new_max, updated_max, failed_max } = options.limits;
+    for (name, most) in LIMITS.into_iter().zip([new_max, updated_max, failed_max]) {
+        if let Some(most) = most {
+            words["limits"][name] = json!(most);
+        }
+    }
+    json!({ "program": program, "options": words, "participants": participants }).to_string()
 }
+
+/// The names of the limits, in the order of [`Limits`].
+const LIMITS: [&str; 3] = ["maxNew", "maxUpdated", "maxErrors"];
 
 fn json_faults(fault: JsonFault) -> Vec<Fault> {
     match fault {
@@ -154,12 +163,61 @@ impl Faults {
         let existing = self.existing(member("existing"));
         let mode = self.word("/options/mode", member("mode"), &[("row", Mode::Row), ("tx", Mode::Tx)]);
         let absent = self.word("/options/absent", member("absent"), &[("ignore", ())]);
-        for (name, _) in members.iter().filter(|(name, _)| !["new", "existing", "mode", "absent"].contains(&&**name)) {
-            let pointer = format!("/options/{}", name.replace('~', "~0").replace('/', "~1"));
-            self.add(&pointer, Code::UnknownMember, "There is no such option; leave it out".to_owned());
-        }
+        let dry_run = self.dry_run(member("dryRun"));
+        let limits = self.limits(member("limits"));
+        self.unknown(POINTER, &members, &["new", "existing", "mode", "absent", "dryRun", "limits"], "option");
         absent?;
-        Some(ImportOptions { new: new?, existing: existing?, mode: mode? })
+        Some(ImportOptions { new: new?, existing: existing?, mode: mode?, dry_run: dry_run?, limits: limits? })
+    }
+
+    fn unknown(&mut self, pointer: &str, members: &[(Cow<'_, str>, Json<'_>)], known: &[&str], what: &str) {
+        for (name, _) in members.iter().filter(|(name, _)| !known.contains(&&**name)) {
+            let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+            self.add(&pointer, Code::UnknownMember, format!("There is no such {what}; leave it out"));
+        }
+    }
+
+    fn dry_run(&mut self, value: Option<&Json<'_>>) -> Option<bool> {
+        match value {
+            None => Some(false),
+            Some(Json::Bool(dry_run)) => Some(*dry_run),
+            Some(other) => {
+                self.wrong_type("/options/dryRun", "true or false", other);
+                None
+            }
+        }
+    }
+
+    fn limits(&mut self, value: Option<&Json<'_>>) -> Option<Limits> {
+        const POINTER: &str = "/options/limits";
+        let members = match value {
+            None => return Some(Limits::default()),
+            Some(Json::Object(members)) => members,
+            Some(other) => {
+                self.wrong_type(POINTER, "an object with maxNew, maxUpdated or maxErrors", other);
+                return None;
+            }
+        };
+        self.unknown(POINTER, members, &LIMITS, "limit");
+        let [new_max, updated_max, failed_max] = LIMITS.map(|name| {
+            let value = members.iter().find(|(member, _)| member == name).map(|(_, value)| value);
+            self.limit(&format!("{POINTER}/{name}"), value)
+        });
+        Some(Limits { new_max: new_max?, updated_max: updated_max?, failed_max: failed_max? })
+    }
+
+    /// `None`: it is wrong. `Some(None)`: it is not there.
+    fn limit(&mut self, pointer: &str, value: Option<&Json<'_>>) -> Option<Option<u64>> {
+        const RIGHT: &str = "a whole number of rows, 0 or more";
+        match value {
+            None => return Some(None),
+            Some(Json::Number(number)) => match whole(number) {
+                Some(most) => return Some(Some(most)),
+                None => self.unknown_value(pointer, RIGHT, &number.to_string()),
+            },
+            Some(other) => self.wrong_type(pointer, RIGHT, other),
+        }
+        None
     }
 
     fn word<T: Copy>(&mut self, pointer: &str, value: Option<&Json<'_>>, words: &[(&str, T)]) -> Option<T> {
@@ -204,6 +262,14 @@ impl Faults {
     }
 }
 
+/// A number without a fraction, however it is spelled.
+fn whole(number: &Number) -> Option<u64> {
+    // As far as doubles are exact.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=EXACT_MAX).contains(float));
+    number.as_u64().or_else(|| float().map(|float| float as u64))
+}
+
 fn with_article(kind: &str) -> String {
     match kind {
         "array" | "object" => format!("an {kind}"),
@@ -243,13 +309,13 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","more":1,"options":{"new":"add","existing":["a","b"],"mode":"row","absent":"ignore"},"participants":"a,b\n"}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row }, participants: "a,b\n" }
+                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None } }, participants: "a,b\n" }
             "#]],
         );
         check(
             r#"{"program":"0198C9A2-7E5B-7D50-8000-000000000001","options":{"new":"ignore","existing":"ignore","mode":"tx","absent":"ignore"},"participants":""}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx }, participants: "" }
+                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None } }, participants: "" }
             "#]],
         );
     }
@@ -273,15 +339,14 @@ mod tests {
         check(
             "{\"program\": \"x\", \"options\": {\"new\": 1, \"existing\": \"all\", \"absent\": \"remove\", \"dryRun\": true, \"a/b\": 1}, \"participants\": [\"a\"]}",
             expect![[r#"
-            "/program" program_mismatch: The body names the program 'x', the path 0198c9a2-7e5b-7d50-8000-000000000001; send the same
-            "/options/new" wrong_type: This is a number; send 'add' or 'ignore'
-            "/options/existing" unknown_value: The value is 'all'; send 'ignore' or an array of field names
-            "/options/mode" missing_member: The member is missing; send 'row' or 'tx'
-            "/options/absent" unknown_value: The value is 'remove'; send 'ignore'
-            "/options/dryRun" unknown_member: There is no such option; leave it out
-            "/options/a~1b" unknown_member: There is no such option; leave it out
-            "/participants" wrong_type: This is an array; send the CSV file as a string
-        "#]],
+                "/program" program_mismatch: The body names the program 'x', the path 0198c9a2-7e5b-7d50-8000-000000000001; send the same
+                "/options/new" wrong_type: This is a number; send 'add' or 'ignore'
+                "/options/existing" unknown_value: The value is 'all'; send 'ignore' or an array of field names
+                "/options/mode" missing_member: The member is missing; send 'row' or 'tx'
+                "/options/absent" unknown_value: The value is 'remove'; send 'ignore'
+                "/options/a~1b" unknown_member: There is no such option; leave it out
+                "/participants" wrong_type: This is an array; send the CSV file as a string
+            "#]],
         );
         check(
             r#"{"program":7,"options":{"new":"Add","existing":["a",1,null],"mode":["row"],"absent":null},"participants":null}"#,
@@ -300,6 +365,33 @@ mod tests {
             expect![[r#"
             "/options" wrong_type: This is a string; send an object with the members new, existing, mode and absent
         "#]],
+        );
+    }
+
+    #[test]
+    fn a_dry_run_and_limits_are_read_or_told_wrong() {
+        check(
+            r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":true,"limits":{"maxNew":0,"maxErrors":5.0}},"participants":"a"}"#,
+            expect![[r#"
+            ImportRequest { options: ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) } }, participants: "a" }
+        "#]],
+        );
+        check(
+            r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":"yes","limits":{"maxNew":-1,"maxUpdated":1.5,"maxErrors":"5","maxRows":1}},"participants":"a"}"#,
+            expect![[r#"
+                "/options/dryRun" wrong_type: This is a string; send true or false
+                "/options/limits/maxRows" unknown_member: There is no such limit; leave it out
+                "/options/limits/maxNew" unknown_value: The value is '-1'; send a whole number of rows, 0 or more
+                "/options/limits/maxUpdated" unknown_value: The value is '1.5'; send a whole number of rows, 0 or more
+                "/options/limits/maxErrors" wrong_type: This is a string; send a whole number of rows, 0 or more
+            "#]],
+        );
+        check(
+            r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":null,"limits":[]},"participants":"a"}"#,
+            expect![[r#"
+                "/options/dryRun" wrong_type: This is null; send true or false
+                "/options/limits" wrong_type: This is an array; send an object with maxNew, maxUpdated or maxErrors
+            "#]],
         );
     }
 
@@ -334,10 +426,14 @@ mod tests {
 
     #[test]
     fn what_the_client_writes_the_server_reads() {
-        let options =
-            ImportOptions { new: New::Ignore, existing: Existing::Fields(vec!["a".to_owned()]), mode: Mode::Tx };
+        let options = ImportOptions::new(New::Ignore, Existing::Fields(vec!["a".to_owned()]), Mode::Tx);
         let body = write_import(PROGRAM, &options, "a\nÄ,\"\n");
-        let request = read_import(body.as_bytes(), ProgramId::parse(PROGRAM).expect("an id")).expect("valid");
-        assert_eq!(request, ImportRequest { options, participants: "a\nÄ,\"\n".to_owned() });
+        let program = ProgramId::parse(PROGRAM).expect("an id");
+        let request = read_import(body.as_bytes(), program).expect("valid");
+        assert_eq!(request, ImportRequest { options: options.clone(), participants: "a\nÄ,\"\n".to_owned() });
+        let limits = Limits { new_max: Some(1), updated_max: Some(0), failed_max: None };
+        let options = ImportOptions { dry_run: true, limits, ..options };
+        let body = write_import(PROGRAM, &options, "");
+        assert_eq!(read_import(body.as_bytes(), program).expect("valid").options, options);
     }
 }

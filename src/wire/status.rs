@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandState};
 use crate::contact::date_time::print_ms;
-use crate::import::{Counts, Report, RowError};
+use crate::import::{Counts, FieldChange, FieldChanges, Report, RowError};
 
 /// The only kind of command there is.
 const IMPORT_PARTICIPANTS: &str = "importParticipants";
@@ -67,8 +67,31 @@ pub struct Message {
     pub errors: Vec<ErrorEntry>,
     /// All errors.
     pub error_count: u64,
+    /// Of a dry run: what would change in contacts that the program has, field by field.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub changes: Option<Vec<FieldChangesJson>>,
     /// One sentence.
     pub summary: String,
+}
+
+/// What a dry run would change in one field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FieldChangesJson {
+    /// The field.
+    pub field: String,
+    /// How many contacts would have another value.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<FieldChangeJson>,
+}
+
+/// One change of one field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in import::FieldChange")]
+pub struct FieldChangeJson {
+    pub row: u64,
+    pub before: String,
+    pub after: String,
 }
 
 /// How many rows met which fate; `read` is the sum of the others.
@@ -149,8 +172,21 @@ impl From<&Report> for Message {
             rows: Rows::from(report.counts),
             errors: report.errors.iter().map(ErrorEntry::from).collect(),
             error_count: report.error_count,
+            changes: report.changes.as_ref().map(|changes| changes.iter().map(FieldChangesJson::from).collect()),
             summary: report.summary(),
         }
+    }
+}
+
+impl From<&FieldChanges> for FieldChangesJson {
+    fn from(changes: &FieldChanges) -> FieldChangesJson {
+        let FieldChanges { field, count, examples } = changes;
+        let example = |FieldChange { row, before, after }: &FieldChange| FieldChangeJson {
+            row: *row,
+            before: before.clone(),
+            after: after.clone(),
+        };
+        FieldChangesJson { field: field.clone(), count: *count, examples: examples.iter().map(example).collect() }
     }
 }
 

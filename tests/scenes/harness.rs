@@ -390,6 +390,15 @@ pub(crate) fn body(program: &str, new: &str, existing: &str, mode: &str, csv: &s
     json!({ "program": program, "options": options, "participants": csv }).to_string()
 }
 
+/// The body of an import with further options.
+pub(crate) fn body_with(program: &str, options: Value, csv: &str) -> String {
+    let mut body: Value = serde_json::from_str(&body(program, "add", "", "row", csv)).unwrap();
+    for (name, value) in options.as_object().unwrap() {
+        body["options"][name] = value.clone();
+    }
+    body.to_string()
+}
+
 impl Client {
     pub(crate) fn participants_path(&self) -> String {
         format!("/v2/programs/{}/participants", self.program)

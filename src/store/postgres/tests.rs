@@ -57,7 +57,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         program: tenant.program,
         token: tenant.token,
         created_ms: NOW,
-        options: ImportOptions { new: New::Add, existing: Existing::Ignore, mode: Mode::Row },
+        options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Row),
         payload: Payload("phone\n".to_owned()),
         signature: [number; 32],
         request_digest: [number; 32],
@@ -89,7 +89,7 @@ pub(super) fn addition(number: u64, phone: u64) -> Change {
 
 pub(super) fn report() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
-    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
+    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,7 +52,7 @@ fn request(program: &Program, token: TokenNumber, number: u8) -> NewCommand {
         program: program.id,
         token,
         created_ms: NOW,
-        options: ImportOptions { new: New::Add, existing: Existing::Ignore, mode: Mode::Tx },
+        options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Tx),
         payload: Payload("x".repeat(INLINE_BYTES_MAX + 1)),
         signature: [number; 32],
         request_digest: [number; 32],
@@ -243,7 +243,7 @@ fn addition(at: u64) -> Change {
 
 fn added_one() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
-    Report { mode: Mode::Tx, counts, not_applied: None, errors: Vec::new(), error_count: 0 }
+    Report { mode: Mode::Tx, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }
 
 #[tokio::test]
