@@ -27,6 +27,7 @@ pub enum Code {
     IdempotencyKeyReused,
     NotFound,
     MethodNotAllowed,
+    AlreadyComplete,
     TooLarge,
     TooSlow,
     UnsupportedMediaType,
@@ -49,7 +50,7 @@ pub struct Entry {
 
 impl Code {
     /// All of them, for tables and tests.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 23] = [
         Code::BadJson,
         Code::DuplicateKey,
         Code::MissingMember,
@@ -67,6 +68,7 @@ impl Code {
         Code::IdempotencyKeyReused,
         Code::NotFound,
         Code::MethodNotAllowed,
+        Code::AlreadyComplete,
         Code::TooLarge,
         Code::TooSlow,
         Code::UnsupportedMediaType,
@@ -144,6 +146,12 @@ impl Code {
             Code::MethodNotAllowed => {
                 ("method_not_allowed", 405, "The path does not take this method", "Use a method of the Allow header.")
             }
+            Code::AlreadyComplete => (
+                "already_complete",
+                409,
+                "The command is complete",
+                "Look at its status; what took effect can only be changed by another import.",
+            ),
             Code::TooLarge => {
                 ("too_large", 413, "The body is too large", "Send the file in parts below the limit named.")
             }

@@ -64,6 +64,7 @@ fn help() {
               token       Tokens: what requests are signed with
               import      Send a CSV file to a service, wait, and print what happened to every row
               status      Show where an import stands
+              cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
               sign        Sign a request: prints its two headers
 
@@ -215,6 +216,7 @@ fn usage_errors_are_yours() {
               token       Tokens: what requests are signed with
               import      Send a CSV file to a service, wait, and print what happened to every row
               status      Show where an import stands
+              cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
               sign        Sign a request: prints its two headers
 

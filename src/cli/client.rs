@@ -134,6 +134,11 @@ impl Client {
         self.send(&self.request("GET", path, b"", wait_seconds), &|_| (), unreachable)
     }
 
+    /// Asks that what is at a path be ended.
+    pub(super) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.send(&self.request("DELETE", path, b"", None), &|_| (), Unreachable::GiveUp)
+    }
+
     /// Asks for a path whose answer is of any size. Tried again until it begins, not after that.
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
         let mut patience = Patience::default();

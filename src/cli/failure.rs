@@ -81,7 +81,9 @@ impl From<StoreError> for Failure {
         let text = error.to_string();
         match error {
             StoreError::Refused(_) => Failure::yours(text),
-            StoreError::Unavailable(_) | StoreError::LostClaim | StoreError::Fault(_) => Failure::ours(text),
+            StoreError::Unavailable(_) | StoreError::LostClaim | StoreError::Cancelled(_) | StoreError::Fault(_) => {
+                Failure::ours(text)
+            }
         }
     }
 }

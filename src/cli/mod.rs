@@ -4,6 +4,7 @@
 //! command ends as an [`Exit`], which is its exit code. This room knows neither SQL nor the HTTP server's insides.
 
 mod account;
+mod cancel;
 mod client;
 mod csv_text;
 mod export;
@@ -72,6 +73,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Show where an import stands
     Status(status::StatusArgs),
+    /// End an import before it takes effect
+    Cancel(cancel::CancelArgs),
     /// Get all contacts of a program as a CSV file
     Export(export::ExportArgs),
     /// Sign a request: prints its two headers
@@ -121,6 +124,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
             status::run(&args, output)
+        }
+        Command::Cancel(args) => {
+            logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
+            cancel::run(&args, output)
         }
         Command::Export(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;

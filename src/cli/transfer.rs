@@ -47,7 +47,7 @@ pub(super) struct Accepted {
 }
 
 impl Seen {
-    fn of(answer: Answer) -> Result<Seen, Failure> {
+    pub(super) fn of(answer: Answer) -> Result<Seen, Failure> {
         let strange = |reason: String| {
             Failure::ours(format!("the service answered {} with something that is no status: {reason}", answer.status))
         };

@@ -43,8 +43,9 @@ impl RunFault {
             RunFault::Store(StoreError::Unavailable(_)) => FaultKind::Passing,
             // Read from the store, as everything else is.
             RunFault::Payload(fault) if is_of_unavailable_store(fault) => FaultKind::Passing,
-            RunFault::NotBegun(StoreError::Refused(_) | StoreError::Fault(_))
-            | RunFault::Store(StoreError::Refused(_) | StoreError::Fault(_))
+            // Cancelling is an end like others, and none of these; the worker asks for it first.
+            RunFault::NotBegun(StoreError::Refused(_) | StoreError::Cancelled(_) | StoreError::Fault(_))
+            | RunFault::Store(StoreError::Refused(_) | StoreError::Cancelled(_) | StoreError::Fault(_))
             | RunFault::Payload(_)
             | RunFault::Plan(_)
             | RunFault::Counts
@@ -71,7 +72,8 @@ fn is_of_unavailable_store(fault: &std::io::Error) -> bool {
     matches!(inner, Some(StoreError::Unavailable(_)))
 }
 
-/// Carries a claimed import out, or finds that an earlier attempt did. `now_ms` dates what it changes.
+/// Carries a claimed import out, batch by batch, as long as nobody cancels it; or finds that an earlier attempt did. `now_ms` dates
+/// what it changes.
 pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result<Report, RunFault> {
     let mut tx = match store.begin_import(claim, now_ms).map_err(RunFault::NotBegun)? {
         Begin::AlreadyApplied(report) => return Ok(report),
@@ -79,7 +81,10 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
     };
     test_point("import.begun");
     let reader = RowReader::new(tx.payload()?, COMMA);
-    let progress = |rows| store.progress(claim, rows);
+    let progress = |rows| {
+        store.progress(claim, rows);
+        store.cancelled(claim).map_or(Ok(()), |by| Err(StoreError::Cancelled(by)))
+    };
     let report = match judge(reader, tx.as_mut(), claim, now_ms, &progress)? {
         Judged::File(errors) => Report::of_file(claim.options.mode, errors),
         Judged::Rows(report) => report,
@@ -110,7 +115,7 @@ fn judge(
     tx: &mut dyn ImportTx,
     claim: &Claim,
     now_ms: i64,
-    progress: &dyn Fn(u64),
+    progress: &dyn Fn(u64) -> Result<(), StoreError>,
 ) -> Result<Judged, RunFault> {
     let ImportContext { schema, region, tag, next_number } = tx.context().clone();
     let header = match reader.header() {
@@ -132,7 +137,7 @@ fn judge(
         if reader.is_at_end() {
             return Ok(None);
         }
-        progress(planner.rows_read());
+        progress(planner.rows_read())?;
         test_point("import.first_of_many_batches_applied");
         let (sender, batches) = sync_channel(BATCHES_AHEAD_MAX);
         let reading = &file;
@@ -169,14 +174,14 @@ fn apply_all(
     file: &FilePlan,
     planner: &mut Planner<'_>,
     batches: Receiver<Result<IdentifiedBatch, RowsFault>>,
-    progress: &dyn Fn(u64),
+    progress: &dyn Fn(u64) -> Result<(), StoreError>,
 ) -> Result<Option<RowsFault>, RunFault> {
     for batch in batches {
         match batch {
             Ok(batch) => step(tx, file, planner, batch)?,
             Err(fault) => return Ok(Some(fault)),
         }
-        progress(planner.rows_read());
+        progress(planner.rows_read())?;
     }
     Ok(None)
 }

@@ -109,6 +109,9 @@ impl Worker {
         loop {
             let fault = match self.try_once(claim).await {
                 Ok(report) => return Ok(report),
+                Err(RunFault::Store(StoreError::Cancelled(by)) | RunFault::NotBegun(StoreError::Cancelled(by))) => {
+                    return Ok(Report::of_cancellation(claim.options.mode, &by));
+                }
                 Err(fault) => fault,
             };
             let (count, most) = match fault.kind() {

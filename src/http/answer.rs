@@ -40,7 +40,9 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Refused {
         match error {
             StoreError::Unavailable(_) => Refused::Unavailable(error.to_string()),
-            StoreError::Refused(_) | StoreError::LostClaim | StoreError::Fault(_) => Refused::Fault(error.to_string()),
+            StoreError::Refused(_) | StoreError::LostClaim | StoreError::Cancelled(_) | StoreError::Fault(_) => {
+                Refused::Fault(error.to_string())
+            }
         }
     }
 }

@@ -5,22 +5,29 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::HttpState;
-use super::answer::Refused;
-use super::path::PathId;
+use super::answer::{Refused, json};
+use super::parameters::{Parameters, RawParameters, bad_parameter};
+use super::path::{PathId, program_of};
 use super::signed::Signed;
 use crate::command::{Command, CommandId, CommandState};
+use crate::import::NotApplied;
 use crate::problem::{Code, Problem};
-use crate::tenant::AccountId;
-use crate::wire::Status;
+use crate::store::{Cancellation, CommandQuery, StateFilter};
+use crate::tenant::{AccountId, Token};
+use crate::wire::{CommandItem, Envelope, Status};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// While a request waits, the store is asked this often even if nothing is announced: another node may have done it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the answer to a cancellation waits for an import that runs; it ends with its next batch.
+const CANCEL_WAIT: Duration = Duration::from_secs(10);
+/// The most commands on a page: each is read with its report.
+const LIST_COUNT_MAX: u32 = 100;
 /// What an import gets through in a second, cautiously, in bytes: only for the `Retry-After` of a client that waits.
 const BYTES_A_SECOND: u64 = 10_000_000;
 /// The longest `Retry-After` of an import that is not complete, in seconds.
@@ -36,6 +43,62 @@ pub(super) async fn status(
     let wait = Wait::asked(&signed.headers, state.settings.wait_max);
     let command = wait.until_complete(&state, signed.token.account, id).await?.ok_or_else(not_found)?;
     Ok(status_response(&state, &command, &wait))
+}
+
+/// `DELETE <Location>`: cancels. Waits a little for an import that runs to end, so that the answer says how it ended.
+pub(super) async fn cancel(
+    State(state): State<Arc<HttpState>>,
+    path: PathId,
+    signed: Signed,
+) -> Result<Response, Refused> {
+    let not_found = || Problem::new(Code::NotFound, "There is no such command");
+    let too_late = || Problem::new(Code::AlreadyComplete, "The command is complete, and cannot be cancelled any more");
+    let id = path.text().and_then(CommandId::parse).ok_or_else(not_found)?;
+    let Token { account, name, .. } = &signed.token;
+    match state.store.cancel(*account, id, name, signed.now_ms).await?.ok_or_else(not_found)? {
+        Cancellation::TooLate => return Err(too_late().into()),
+        Cancellation::Done | Cancellation::Asked => {}
+    }
+    tracing::info!(request = signed.request_id, command = %id, "cancelling was asked for");
+    let wait = Wait::asked(&signed.headers, state.settings.wait_max).at_least(CANCEL_WAIT);
+    let command = wait.until_complete(&state, *account, id).await?.ok_or_else(not_found)?;
+    match &command.state {
+        // It was just being committed.
+        CommandState::Complete { report, .. } if report.not_applied != Some(NotApplied::Cancelled) => {
+            Err(too_late().into())
+        }
+        CommandState::Complete { .. } | CommandState::Queued { .. } | CommandState::Running { .. } => {
+            Ok(status_response(&state, &command, &Wait(None)))
+        }
+    }
+}
+
+/// `GET /v2/programs/{id}/commands`: newest first.
+pub(super) async fn of_program(
+    State(state): State<Arc<HttpState>>,
+    path: PathId,
+    uri: Uri,
+    parameters: RawParameters,
+    signed: Signed,
+) -> Result<Response, Refused> {
+    let program = program_of(&state, &signed, &path).await?;
+    let parameters = Parameters::read(parameters)?;
+    let page = parameters.page()?;
+    let filter = match parameters.get("state") {
+        None => None,
+        Some("queued") => Some(StateFilter::Queued),
+        Some("running") => Some(StateFilter::Running),
+        Some("complete") => Some(StateFilter::Complete),
+        Some(other) => {
+            return Err(bad_parameter("state", other, "'queued', 'running' or 'complete', or leave it out").into());
+        }
+    };
+    let count = page.count().min(LIST_COUNT_MAX);
+    let query = CommandQuery { state: filter, offset: page.offset, count };
+    let found = state.store.commands(program.account, program.id, query).await?;
+    let items: Vec<CommandItem> = found.commands.iter().map(CommandItem::from).collect();
+    let link = |place| parameters.link(uri.path(), place, None);
+    Ok(json(&Envelope::new(items, (found.total, page.offset, u64::from(count)), false, link)))
 }
 
 /// 200, with the status.
@@ -72,6 +135,11 @@ impl Wait {
         let preferences = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
         let seconds = preferences.flat_map(|value| value.split(',')).find_map(wait_seconds);
         Wait(seconds.map(|seconds| Duration::from_secs(seconds).min(most)))
+    }
+
+    /// The same, but not shorter than this.
+    fn at_least(self, least: Duration) -> Wait {
+        Wait(Some(self.0.unwrap_or_default().max(least)))
     }
 
     fn applied(&self) -> Option<HeaderValue> {

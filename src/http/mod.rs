@@ -73,7 +73,8 @@ pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopp
     });
     Router::new()
         .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
-        .route("/v2/commands/{command}", get(commands::status).fallback(only_get))
+        .route("/v2/programs/{program}/commands", get(commands::of_program).fallback(only_get))
+        .route("/v2/commands/{command}", get(commands::status).delete(commands::cancel).fallback(get_or_delete))
         .route("/v2/programs/{program}/participants.csv", get(export::contacts).fallback(only_get))
         .route("/v1/accounts/{account}/programs", get(programs::of_account).fallback(only_get))
         .route("/v1/accounts/{account}/participants", get(contacts::of_account).fallback(only_get))
@@ -91,6 +92,10 @@ async fn nowhere(_: Signed) -> Refused {
 
 async fn only_post(_: Signed) -> Refused {
     method_not_allowed("POST")
+}
+
+async fn get_or_delete(_: Signed) -> Refused {
+    method_not_allowed("GET, HEAD, DELETE")
 }
 
 async fn only_get(_: Signed) -> Refused {

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// Another attempt has taken the command over; what this one did is void.
     #[error("this attempt lost its claim")]
     LostClaim,
+    /// Somebody asked that the command be cancelled while it ran: who. Nothing of it has taken effect.
+    #[error("it was cancelled")]
+    Cancelled(String),
     /// It failed in a way that nobody planned.
     #[error("the store failed: {0}")]
     Fault(String),
@@ -114,10 +117,53 @@ pub trait ImportTx: Send {
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError>;
     /// Makes changes, in their order, within the transaction. They are valid: they come from a plan.
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
-    /// Commits contacts and report together, durably; [`StoreError::LostClaim`] if another attempt has taken over.
+    /// Commits contacts and report together, durably; [`StoreError::LostClaim`] if another attempt has taken over,
+    /// [`StoreError::Cancelled`] if it was cancelled meanwhile.
     fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError>;
     /// Undoes everything.
     fn rollback(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// What came of asking that a command be cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cancellation {
+    /// It had not begun, and is complete now: cancelled.
+    Done,
+    /// It has begun, and is told to end; unless it is just being committed, nothing of it takes effect.
+    Asked,
+    /// It is complete already.
+    TooLate,
+}
+
+/// Where a listed command stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateFilter {
+    /// It waits.
+    Queued,
+    /// A worker is at it.
+    Running,
+    /// It is over.
+    Complete,
+}
+
+/// Which commands of a program are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommandQuery {
+    /// Only those that stand so.
+    pub state: Option<StateFilter>,
+    /// How many to pass over, newest first.
+    pub offset: u64,
+    /// How many at most.
+    pub count: u32,
+}
+
+/// A page of commands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Newest first.
+    pub commands: Vec<Command>,
 }
 
 /// Which contacts a list shows.
@@ -248,6 +294,21 @@ pub trait Store: Send + Sync + 'static {
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError>;
     /// A command of an account.
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError>;
+    /// Cancels a command of an account, in somebody's name; `None` if there is none.
+    async fn cancel(
+        &self,
+        account: AccountId,
+        command: CommandId,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<Option<Cancellation>, StoreError>;
+    /// A page of a program's commands, newest first. `Refused` if the account has no such program.
+    async fn commands(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: CommandQuery,
+    ) -> Result<CommandPage, StoreError>;
     /// A page of a program's contacts; never half an import. `Refused` if the account has no such program.
     async fn contacts(
         &self,
@@ -290,12 +351,15 @@ pub trait Store: Send + Sync + 'static {
     /// Completes a command and wakes who waits for it. `LostClaim` if another attempt has taken over. After any other error
     /// it still runs: finish it again, or give it back.
     async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError>;
+    /// Who asked that a command be cancelled that runs on this node, as far as the node has heard; the word is passed on within
+    /// seconds, and asked for once more at the commit.
+    fn cancelled(&self, claim: &Claim) -> Option<String>;
     /// Who waits for completions on this node.
     fn completions(&self) -> &Completions;
     /// Says how many rows of a running import have been judged.
     fn progress(&self, claim: &Claim, rows: u64);
     /// Opens the import's transaction, or tells that an earlier attempt committed it. `LostClaim` if another attempt has
-    /// taken over. Blocking.
+    /// taken over; `Cancelled` if it was cancelled, and not applied before. Blocking.
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError>;
     /// Finishes what must not be lost, and closes. No other call comes after it.
     async fn close(&self) -> Result<(), StoreError>;

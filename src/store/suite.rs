@@ -109,6 +109,7 @@ macro_rules! scenes {
     };
 }
 
+mod cancelling;
 mod reading;
 
 scenes![

@@ -4,11 +4,13 @@
 //! stored ones, even where they look alike.
 
 pub mod json;
+mod command_item;
 mod contacts;
 mod export;
 mod request;
 mod status;
 
+pub use command_item::CommandItem;
 pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJson, ProgramJson, SchemaJson};
 pub use export::{csv_header, push_csv_contact};
 pub use request::{ImportRequest, read_import, write_import};

@@ -7,7 +7,7 @@ use super::connection::{Context, Lent, begin, execute, is_taken};
 use super::payloads;
 use super::queue::NOW_MS;
 use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
-use crate::store::{StoreError, record, refusal};
+use crate::store::{CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) of its token an accepting transaction clears away: more than it adds, so
@@ -325,30 +325,85 @@ async fn forget(client: &Client, new: &NewCommand) -> Result<(), StoreError> {
 
 /// A command of an account. One whose claim has run out waits again, whoever may still be at it.
 pub(super) async fn command(client: &Client, account: AccountId, id: CommandId) -> Result<Option<Command>, StoreError> {
-    let reading = || format!("reading command {id}");
     let found = client
         .query_typed_opt(
             &format!(
-                "SELECT command.program, from_name, created_ms, payload_bytes, seq - head + 1,
-                   seq = head AND running AND lease_until_ms > {NOW_MS}, rows,
-                   finished_ms, trace, CASE WHEN finished_ms IS NOT NULL THEN report END
-                 FROM command JOIN lane ON lane.program = command.program
-                 WHERE command.account = $1 AND command.id = $2"
+                "SELECT {} FROM command JOIN lane ON lane.program = command.program
+                 WHERE command.account = $1 AND command.id = $2",
+                columns()
             ),
             &[(&account.0, Type::UUID), (&id.0, Type::UUID)],
         )
         .await
-        .context(reading)?;
-    let Some(row) = found else { return Ok(None) };
-    Ok(Some(Command {
+        .context(|| format!("reading command {id}"))?;
+    found.map(|row| read_command(&row, account)).transpose()
+}
+
+/// The columns of [`read_command`], in its order, of `command` and its `lane`.
+fn columns() -> String {
+    format!(
+        "command.program, from_name, created_ms, payload_bytes,
+         seq - head + 1 - (SELECT count(*) FROM command AS before WHERE before.program = command.program
+           AND before.seq >= lane.head AND before.seq < command.seq AND before.cancelled_by IS NOT NULL
+           AND before.finished_ms IS NOT NULL),
+         {}, rows, finished_ms, trace, CASE WHEN finished_ms IS NOT NULL THEN report END, command.id",
+        runs()
+    )
+}
+
+/// Whether a command runs: one whose claim has run out waits again, whoever may still be at it.
+fn runs() -> String {
+    format!("(finished_ms IS NULL AND seq = head AND running AND lease_until_ms > {NOW_MS})")
+}
+
+fn read_command(row: &Row, account: AccountId) -> Result<Command, StoreError> {
+    let reading = || "reading a command";
+    let id = CommandId(row.try_get(10).context(reading)?);
+    Ok(Command {
         id,
         account,
         program: ProgramId(row.try_get(0).context(reading)?),
         from: row.try_get(1).context(reading)?,
         created_ms: row.try_get(2).context(reading)?,
         payload_bytes: row.try_get::<_, i64>(3).context(reading)?.cast_unsigned(),
-        state: state(&row, id)?,
-    }))
+        state: state(row, id)?,
+    })
+}
+
+/// A page of a program's commands, newest first, and how many there are.
+pub(super) async fn page(
+    client: &Client,
+    (account, program): (AccountId, ProgramId),
+    query: CommandQuery,
+) -> Result<CommandPage, StoreError> {
+    let listing = || format!("listing the commands of program {program}");
+    let CommandQuery { state, offset, count } = query;
+    let condition = match state {
+        None => "true".to_owned(),
+        Some(StateFilter::Complete) => "finished_ms IS NOT NULL".to_owned(),
+        Some(StateFilter::Running) => runs(),
+        Some(StateFilter::Queued) => format!("finished_ms IS NULL AND NOT {}", runs()),
+    };
+    let of_program =
+        format!("FROM command JOIN lane ON lane.program = command.program WHERE command.program = $1 AND {condition}");
+    let total: i64 = client
+        .query_typed_one(&format!("SELECT count(*) {of_program}"), &[(&program.0, Type::UUID)])
+        .await
+        .and_then(|row| row.try_get(0))
+        .context(listing)?;
+    let rows = client
+        .query_typed(
+            &format!("SELECT {} {of_program} ORDER BY seq DESC LIMIT $2 OFFSET $3", columns()),
+            &[
+                (&program.0, Type::UUID),
+                (&i64::from(count), Type::INT8),
+                (&i64::try_from(offset).unwrap_or(i64::MAX), Type::INT8),
+            ],
+        )
+        .await
+        .context(listing)?;
+    let commands = rows.iter().map(|row| read_command(row, account)).collect::<Result<_, _>>()?;
+    Ok(CommandPage { total: total.cast_unsigned(), commands })
 }
 
 fn state(row: &Row, id: CommandId) -> Result<CommandState, StoreError> {

@@ -80,11 +80,26 @@ async fn start(client: &Client, claim: &Claim) -> Result<Beginning, StoreError> 
         return Ok(Beginning::AlreadyApplied(record::report_from_json(&report)?));
     }
     queue::check_claim(client, claim).await?;
+    not_cancelled(client, claim).await?;
     let program = accounts::the_program(client, claim.account, claim.program).await?;
     let schema = accounts::schema(client, claim.program).await?;
     let next_number = contact_number(stock.next_number)?;
     let context = ImportContext { schema, region: program.region, tag: program.tag, next_number };
     Ok(Beginning::Started(Box::new(Started { context, stock })))
+}
+
+/// Refuses a command that somebody asked to be cancelled.
+async fn not_cancelled(client: &Client, claim: &Claim) -> Result<(), StoreError> {
+    let asking = || format!("asking whether command {} was cancelled", claim.command);
+    let row = client
+        .query_typed_one(
+            "SELECT cancelled_by FROM command WHERE program = $1 AND seq = $2",
+            &[(&claim.program.0, Type::UUID), (&claim.sequence, Type::INT8)],
+        )
+        .await
+        .context(asking)?;
+    let by: Option<String> = row.try_get(0).context(asking)?;
+    by.map_or(Ok(()), |by| Err(StoreError::Cancelled(by)))
 }
 
 async fn applied(client: &Client, claim: &Claim) -> Result<Option<String>, StoreError> {
@@ -144,12 +159,13 @@ impl PostgresImport {
         let client = self.connection.client()?;
         queue::fence(client, &self.claim).await?;
         let Stock { next_number, contacts, active } = self.stock;
-        client
+        // Who cancels it locks the lane as well: it is cancelled by now, or cannot be before this is committed.
+        let reported = client
             .execute_typed(
                 "WITH stock AS (
                      UPDATE stock SET next_number = $3, contacts = $4, active = $5 WHERE program = $1
                  )
-                 UPDATE command SET report = $6 WHERE program = $1 AND seq = $2",
+                 UPDATE command SET report = $6 WHERE program = $1 AND seq = $2 AND cancelled_by IS NULL",
                 &[
                     (&self.claim.program.0, Type::UUID),
                     (&self.claim.sequence, Type::INT8),
@@ -161,6 +177,10 @@ impl PostgresImport {
             )
             .await
             .context(committing)?;
+        if reported == 0 {
+            not_cancelled(client, &self.claim).await?;
+            return Err(StoreError::Fault(format!("{}: the command is not there", committing())));
+        }
         self.connection.end("COMMIT", committing).await
     }
 }

@@ -7,6 +7,7 @@
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
 mod accounts;
+mod cancelling;
 mod commands;
 mod connection;
 mod contacts;
@@ -39,7 +40,10 @@ use self::accounts::SealedToken;
 use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::{Begin, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs, Store, StoreError, refusal};
+use super::{
+    Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
+    Store, StoreError, refusal,
+};
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -127,6 +131,15 @@ impl PostgresStore {
 
     fn end_background(&self) {
         self.background.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Of what runs here, this node knows more than it has told.
+    fn with_own_progress(&self, command: &mut Command) {
+        if let (CommandState::Running { rows }, Some(known)) =
+            (&mut command.state, self.shared.queue.progress(command.id))
+        {
+            *rows = known;
+        }
     }
 
     /// What only a node that serves may do.
@@ -283,16 +296,54 @@ impl Store for PostgresStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let found = ask!(self, |client| commands::command(&client, account, command))?;
-        // Of what runs here, this node knows more than it has told.
-        Ok(found.map(|mut found| {
-            if let (CommandState::Running { rows }, Some(known)) =
-                (&mut found.state, self.shared.queue.progress(command))
-            {
-                *rows = known;
+        let mut found = ask!(self, |client| commands::command(&client, account, command))?;
+        if let Some(found) = &mut found {
+            self.with_own_progress(found);
+        }
+        Ok(found)
+    }
+
+    async fn cancel(
+        &self,
+        account: AccountId,
+        command: CommandId,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<Option<Cancellation>, StoreError> {
+        let trace = refusal::new_id(now_ms)?.simple().to_string();
+        let mut client = self.client().await?;
+        let cancelled = cancelling::cancel(&mut client, (account, command), by, &trace, now_ms);
+        let cancelled = within(ANSWERED_WITHIN, cancelled).await;
+        let cancelled = client.done(cancelled)?;
+        let queue = &self.shared.queue;
+        match cancelled {
+            Some(Cancellation::Done) => {
+                queue.completions.announce(command);
+                queue.outbox.tell_done(command);
+                // It may have been the head of its lane.
+                queue.announce_work_everywhere();
             }
-            found
-        }))
+            Some(Cancellation::Asked) => {
+                queue.cancel(command, by);
+                queue.outbox.tell_cancelled(command, by);
+            }
+            Some(Cancellation::TooLate) | None => {}
+        }
+        Ok(cancelled)
+    }
+
+    async fn commands(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: CommandQuery,
+    ) -> Result<CommandPage, StoreError> {
+        let mut page = ask!(self, READ_WITHIN, |client| async {
+            accounts::the_program(&client, account, program).await?;
+            commands::page(&client, (account, program), query).await
+        })?;
+        page.commands.iter_mut().for_each(|command| self.with_own_progress(command));
+        Ok(page)
     }
 
     async fn contacts(
@@ -347,6 +398,10 @@ impl Store for PostgresStore {
 
     async fn finish(&self, claim: &Claim, report: &Report, trace: &str, now_ms: i64) -> Result<(), StoreError> {
         queue::finish(&self.shared, claim, report, trace, now_ms).await
+    }
+
+    fn cancelled(&self, claim: &Claim) -> Option<String> {
+        self.shared.queue.cancelled(claim)
     }
 
     fn completions(&self) -> &Completions {

@@ -54,6 +54,7 @@ pub(super) struct Outbox {
 struct Waiting {
     work: bool,
     done: Vec<CommandId>,
+    cancelled: Vec<(CommandId, String)>,
 }
 
 impl Outbox {
@@ -73,13 +74,25 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Somebody asked that a command be cancelled which may run on another node.
+    pub(super) fn tell_cancelled(&self, command: CommandId, by: &str) {
+        // A notice takes 8,000 bytes. The node that has it reads the whole name before it commits.
+        let by = by.chars().take(200).collect();
+        let mut waiting = self.waiting();
+        if waiting.cancelled.len() < DONE_WAITING_MAX {
+            waiting.cancelled.push((command, by));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything that is to be told, as the ends of messages.
     fn take(&self) -> Vec<String> {
-        let Waiting { work, done } = std::mem::take(&mut *self.waiting());
+        let Waiting { work, done, cancelled } = std::mem::take(&mut *self.waiting());
         let mut messages = Vec::new();
         if work {
             messages.push("work".to_owned());
@@ -88,6 +101,7 @@ impl Outbox {
             let ids: String = some.iter().map(|id| format!(" {id}")).collect();
             messages.push(format!("done{ids}"));
         }
+        messages.extend(cancelled.into_iter().map(|(command, by)| format!("cancel {command} {by}")));
         messages
     }
 }
@@ -196,14 +210,22 @@ async fn hear_oneself(shared: &Arc<Shared>, messages: &mut mpsc::Receiver<String
 
 /// Passes on what another node tells. What it does not understand is another version's.
 fn understand(shared: &Shared, message: &str) {
-    let mut words = message.split(' ');
+    let mut words = message.splitn(4, ' ');
     if words.next() != Some(FORM) || words.next() == Some(&shared.node_id) {
         return;
     }
-    match words.next() {
+    let (what, rest) = (words.next(), words.next().unwrap_or_default());
+    match what {
         Some("work") => shared.queue.announce_work(),
+        Some("cancel") => {
+            if let Some((command, by)) = rest.split_once(' ')
+                && let Some(command) = CommandId::parse(command)
+            {
+                shared.queue.cancel(command, by);
+            }
+        }
         Some("done") => {
-            words.filter_map(CommandId::parse).for_each(|command| shared.queue.completions.announce(command));
+            rest.split(' ').filter_map(CommandId::parse).for_each(|command| shared.queue.completions.announce(command));
         }
         _ => {}
     }

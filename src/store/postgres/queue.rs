@@ -51,6 +51,8 @@ struct Held {
     attempt: u32,
     rows: u64,
     told: Instant,
+    /// Who asked that it be cancelled.
+    cancelled_by: Option<String>,
 }
 
 impl Queue {
@@ -94,6 +96,7 @@ impl Queue {
             attempt: claim.attempt,
             rows: 0,
             told: Instant::now(),
+            cancelled_by: None,
         };
         self.held().insert(claim.command, held);
     }
@@ -104,6 +107,19 @@ impl Queue {
         if held.get(&claim.command).is_some_and(|held| held.attempt == claim.attempt) {
             held.remove(&claim.command);
         }
+    }
+
+    /// Somebody asked that a command be cancelled; of interest where it runs.
+    pub(super) fn cancel(&self, command: CommandId, by: &str) {
+        if let Some(held) = self.held().get_mut(&command) {
+            held.cancelled_by = Some(by.to_owned());
+        }
+    }
+
+    /// Who asked that a claim of this node be cancelled.
+    pub(super) fn cancelled(&self, claim: &Claim) -> Option<String> {
+        let held = self.held();
+        held.get(&claim.command).filter(|held| held.attempt == claim.attempt)?.cancelled_by.clone()
     }
 
     /// The rows of a command that runs here.
@@ -159,6 +175,23 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
 }
 
 async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
+    loop {
+        match take(client, shared, reach).await? {
+            None => return Ok(None),
+            Some(Taken::Claim(claim)) => return Ok(Some(*claim)),
+            Some(Taken::Passed) => {}
+        }
+    }
+}
+
+/// What was found at the head of a lane.
+enum Taken {
+    Claim(Box<Claim>),
+    /// A command that was cancelled before its turn came; it is passed over.
+    Passed,
+}
+
+async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Taken>, StoreError> {
     let claiming = || "claiming a command";
     let payload_bytes_max = match reach {
         Reach::Any => i64::MAX,
@@ -197,7 +230,7 @@ async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Opti
     // In a statement of its own: the command may have been accepted after the first one began to look.
     let row = client
         .query_typed_opt(
-            "SELECT id, options FROM command WHERE program = $1 AND seq = $2",
+            "SELECT id, options, finished_ms IS NOT NULL FROM command WHERE program = $1 AND seq = $2",
             &[(&program.0, Type::UUID), (&sequence, Type::INT8)],
         )
         .await
@@ -205,7 +238,32 @@ async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Opti
         .ok_or_else(|| StoreError::Fault(format!("program {program} has no command number {sequence}")))?;
     let command = CommandId(row.try_get(0).context(claiming)?);
     let options = record::options_from_json(row.try_get(1).context(claiming)?)?;
-    Ok(Some(Claim { command, sequence, account, program, attempt: attempt.unsigned_abs(), options }))
+    let claim = Claim { command, sequence, account, program, attempt: attempt.unsigned_abs(), options };
+    if row.try_get(2).context(claiming)? {
+        pass_over(client, &claim).await?;
+        return Ok(Some(Taken::Passed));
+    }
+    Ok(Some(Taken::Claim(Box::new(claim))))
+}
+
+/// The head of a lane after a command of it is complete: the next that is not. (A statement that waited for the lane's lock
+/// may still see one that has become complete meanwhile; then whoever takes it passes it over.)
+pub(super) const NEXT_HEAD: &str =
+    "coalesce((SELECT min(seq) FROM command WHERE command.program = lane.program AND command.seq > lane.head
+               AND command.finished_ms IS NULL), lane.next_seq)";
+
+/// Moves a lane on from a complete command.
+async fn pass_over(client: &Lent, claim: &Claim) -> Result<(), StoreError> {
+    execute(
+        client,
+        &format!(
+            "UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL WHERE {STANDS}"
+        ),
+        &[(&claim.program.0, Type::UUID), (&claim.sequence, Type::INT8), (&claim.attempt.cast_signed(), Type::INT4)],
+        || format!("passing command {} over", claim.command),
+    )
+    .await?;
+    Ok(())
 }
 
 /// The condition on `lane` under which a claim stands; its parameters are those of [`stands`].
@@ -253,7 +311,7 @@ pub(super) async fn finish(
             &client,
             &format!(
                 "WITH done AS (
-                     UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
+                     UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL,
                        ready_us = {NOW_US}
                      WHERE {STANDS} RETURNING lane.program
                  )
@@ -337,6 +395,7 @@ pub(super) async fn renew_for_ever(shared: Weak<Shared>, lease: Duration) {
     }
 }
 
+/// Renews leases, and hears of what was cancelled, should the notice have been lost.
 async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let (mut programs, mut sequences, mut attempts) = (Vec::<Uuid>::new(), Vec::<i64>::new(), Vec::<i32>::new());
     for held in shared.queue.held().values() {
@@ -367,6 +426,33 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
         ),
     )
     .await;
-    client.done(told)?;
+    // Whether that went well or not, the connection is still lent.
+    let heard = match told {
+        Ok(_) => within(ANSWERED_WITHIN, hear_of_cancelled(&client, shared, &programs, &sequences)).await,
+        Err(fault) => Err(fault),
+    };
+    client.done(heard)
+}
+
+async fn hear_of_cancelled(
+    client: &Client,
+    shared: &Shared,
+    programs: &[Uuid],
+    sequences: &[i64],
+) -> Result<(), StoreError> {
+    let looking = || "looking for what was cancelled";
+    let cancelled = client
+        .query_typed(
+            "SELECT id, cancelled_by FROM command JOIN unnest($1::uuid[], $2::bigint[]) AS held (program, seq)
+               ON command.program = held.program AND command.seq = held.seq
+             WHERE cancelled_by IS NOT NULL",
+            &[(&programs, Type::UUID_ARRAY), (&sequences, Type::INT8_ARRAY)],
+        )
+        .await
+        .context(looking)?;
+    for row in &cancelled {
+        let by: String = row.try_get(1).context(looking)?;
+        shared.queue.cancel(CommandId(row.try_get(0).context(looking)?), &by);
+    }
     Ok(())
 }

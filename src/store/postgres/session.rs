@@ -118,7 +118,7 @@ fn of_all(failures: Vec<StoreError>) -> StoreError {
             StoreError::Unavailable(sentence) | StoreError::Refused(sentence) | StoreError::Fault(sentence) => {
                 sentence.clone()
             }
-            StoreError::LostClaim => failure.to_string(),
+            StoreError::LostClaim | StoreError::Cancelled(_) => failure.to_string(),
         })
         .collect();
     let sentences = format!("connecting to the database: {}", sentences.join("; "));

@@ -10,7 +10,7 @@ use crate::command::{
     Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
 };
 use crate::import::Report;
-use crate::store::{StoreError, record, refusal};
+use crate::store::{Cancellation, CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) an accepting transaction clears away: more than it adds, so that they
@@ -227,6 +227,7 @@ fn forget(catalogue: &Connection, new: &NewCommand) -> Result<(), StoreError> {
 
 struct CommandRow {
     sequence: i64,
+    id: CommandId,
     program: ProgramId,
     from: String,
     created_ms: i64,
@@ -245,17 +246,23 @@ pub(super) fn command(
     progress: impl FnOnce(CommandId) -> u64,
 ) -> Result<Option<Command>, StoreError> {
     let found = catalogue
-        .prepare_cached(
-            "SELECT seq, program, from_name, created_ms, payload_bytes, state, finished_ms, trace, report
-             FROM command WHERE id = ?1 AND account = ?2",
-        )
+        .prepare_cached(&format!("SELECT {COMMAND_COLUMNS} FROM command WHERE id = ?1 AND account = ?2"))
         .and_then(|mut select| {
             let (id, account) = (id.0.as_bytes().as_slice(), account.0.as_bytes().as_slice());
             select.query_row([id, account], read_command).optional()
         })
         .context(|| format!("reading command {id}"))?;
-    let Some(row) = found else { return Ok(None) };
-    let CommandRow { sequence, program, from, created_ms, payload_bytes, state, finished_ms, trace, report } = row;
+    found.map(|row| shown(catalogue, account, row, progress)).transpose()
+}
+
+/// A command as it is shown.
+fn shown(
+    catalogue: &Connection,
+    account: AccountId,
+    row: CommandRow,
+    progress: impl FnOnce(CommandId) -> u64,
+) -> Result<Command, StoreError> {
+    let CommandRow { sequence, id, program, from, created_ms, payload_bytes, state, finished_ms, trace, report } = row;
     let state = match (state.as_str(), report, trace, finished_ms) {
         ("complete", Some(report), Some(trace), Some(finished_ms)) => {
             CommandState::Complete { report: Box::new(record::report_from_json(&report)?), trace, finished_ms }
@@ -265,8 +272,45 @@ pub(super) fn command(
         (state, ..) => return Err(StoreError::Fault(format!("command {id} has the unknown state '{state}'"))),
     };
     let payload_bytes = payload_bytes.cast_unsigned();
-    Ok(Some(Command { id, account, program, from, created_ms, payload_bytes, state }))
+    Ok(Command { id, account, program, from, created_ms, payload_bytes, state })
 }
+
+/// A page of a program's commands, newest first, and how many there are; how far running ones are is asked of `progress`.
+pub(super) fn page(
+    catalogue: &Connection,
+    (account, program): (AccountId, ProgramId),
+    query: CommandQuery,
+    progress: impl Fn(CommandId) -> u64,
+) -> Result<CommandPage, StoreError> {
+    let listing = || format!("listing the commands of program {program}");
+    let CommandQuery { state, offset, count } = query;
+    let state = state.map(|state| match state {
+        StateFilter::Queued => "queued",
+        StateFilter::Running => "running",
+        StateFilter::Complete => "complete",
+    });
+    let condition = "program = ?1 AND (?2 IS NULL OR state = ?2)";
+    let id = program.0.as_bytes().as_slice();
+    let total: i64 = catalogue
+        .prepare_cached(&format!("SELECT count(*) FROM command WHERE {condition}"))
+        .and_then(|mut select| select.query_row(params![id, state], |row| row.get(0)))
+        .context(listing)?;
+    let rows: Vec<CommandRow> = catalogue
+        .prepare_cached(&format!(
+            "SELECT {COMMAND_COLUMNS} FROM command WHERE {condition} ORDER BY seq DESC LIMIT ?3 OFFSET ?4"
+        ))
+        .and_then(|mut select| {
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            select.query_map(params![id, state, count, offset], read_command)?.collect()
+        })
+        .context(listing)?;
+    let commands = rows.into_iter().map(|row| shown(catalogue, account, row, &progress)).collect::<Result<_, _>>()?;
+    Ok(CommandPage { total: total.cast_unsigned(), commands })
+}
+
+/// The columns of [`read_command`], in its order.
+const COMMAND_COLUMNS: &str =
+    "seq, program, from_name, created_ms, payload_bytes, state, finished_ms, trace, report, id";
 
 fn read_command(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
     Ok(CommandRow {
@@ -279,6 +323,7 @@ fn read_command(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         finished_ms: row.get(6)?,
         trace: row.get(7)?,
         report: row.get(8)?,
+        id: CommandId(uuid(row, 9)?),
     })
 }
 
@@ -336,13 +381,17 @@ pub(super) fn claim(catalogue: &Connection, waiting: Waiting, now_ms: i64) -> Re
     Ok(Some(Claim { command, sequence, account, program, attempt, options }))
 }
 
-/// Refuses a claim that another attempt has taken over, or that is over.
+/// Refuses a claim that another attempt has taken over, that is over, or that is to be cancelled.
 pub(super) fn check_claim(catalogue: &Connection, claim: &Claim) -> Result<(), StoreError> {
-    let holds: bool = catalogue
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE seq = ?1 AND attempt = ?2 AND state = 'running')")
-        .and_then(|mut select| select.query_row(params![claim.sequence, claim.attempt], |row| row.get(0)))
+    let held: Option<Option<String>> = catalogue
+        .prepare_cached("SELECT cancelled_by FROM command WHERE seq = ?1 AND attempt = ?2 AND state = 'running'")
+        .and_then(|mut select| select.query_row(params![claim.sequence, claim.attempt], |row| row.get(0)).optional())
         .context(|| format!("checking the claim of command {}", claim.command))?;
-    if holds { Ok(()) } else { Err(StoreError::LostClaim) }
+    match held {
+        None => Err(StoreError::LostClaim),
+        Some(Some(by)) => Err(StoreError::Cancelled(by)),
+        Some(None) => Ok(()),
+    }
 }
 
 /// Whether the claim was held, and is so no more.
@@ -370,6 +419,46 @@ pub(super) fn finish(
         .and_then(|mut update| update.execute(params![claim.sequence, claim.attempt, report, trace, now_ms]))
         .context(|| format!("finishing command {}", claim.command))?;
     if changed == 0 { Err(StoreError::LostClaim) } else { Ok(()) }
+}
+
+/// Cancels a command of an account; a report is kept for one that never ran. `None` if there is none.
+pub(super) fn cancel(
+    catalogue: &Connection,
+    (account, command): (AccountId, CommandId),
+    by: &str,
+    trace: &str,
+    now_ms: i64,
+) -> Result<Option<Cancellation>, StoreError> {
+    let cancelling = || format!("cancelling command {command}");
+    let found = catalogue
+        .prepare_cached("SELECT seq, state, attempt, options FROM command WHERE id = ?1 AND account = ?2")
+        .and_then(|mut select| {
+            let (id, account) = (command.0.as_bytes().as_slice(), account.0.as_bytes().as_slice());
+            let row = |row: &Row<'_>| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
+            };
+            select.query_row([id, account], row).optional()
+        })
+        .context(cancelling)?;
+    let Some((sequence, state, attempt, options)) = found else { return Ok(None) };
+    // One that ran before may have been applied, and only its program's file knows: the next attempt asks it.
+    if state != "queued" || attempt > 0 {
+        let asked = catalogue
+            .prepare_cached("UPDATE command SET cancelled_by = ?2 WHERE seq = ?1 AND state <> 'complete'")
+            .and_then(|mut update| update.execute(params![sequence, by]))
+            .context(cancelling)?;
+        return Ok(Some(if asked > 0 { Cancellation::Asked } else { Cancellation::TooLate }));
+    }
+    let mode = record::options_from_json(&options)?.mode;
+    let report = record::report_to_json(&Report::of_cancellation(mode, by))?;
+    catalogue
+        .prepare_cached(
+            "UPDATE command SET state = 'complete', cancelled_by = ?2, report = ?3, trace = ?4, finished_ms = ?5
+             WHERE seq = ?1",
+        )
+        .and_then(|mut update| update.execute(params![sequence, by, report, trace, now_ms]))
+        .context(cancelling)?;
+    Ok(Some(Cancellation::Done))
 }
 
 /// The payload of a command, if it is in the catalogue.

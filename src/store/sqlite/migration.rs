@@ -10,7 +10,10 @@ use super::connection::Context;
 use crate::store::StoreError;
 
 /// The steps of the catalogue.
-pub(super) const CATALOGUE: &[&str] = &[include_str!("../../../migrations/sqlite/catalogue/0001_catalogue.sql")];
+pub(super) const CATALOGUE: &[&str] = &[
+    include_str!("../../../migrations/sqlite/catalogue/0001_catalogue.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
+];
 
 /// The steps of a program's file.
 pub(super) const PROGRAM: &[&str] = &[include_str!("../../../migrations/sqlite/program/0001_program.sql")];

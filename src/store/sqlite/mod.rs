@@ -45,7 +45,10 @@ use self::queue::Queue;
 use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::{Begin, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs, Store, StoreError, refusal};
+use super::{
+    Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
+    Store, StoreError, refusal,
+};
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -346,6 +349,38 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn cancel(
+        &self,
+        account: AccountId,
+        command: CommandId,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<Option<Cancellation>, StoreError> {
+        let (queue, asked_by) = (Arc::clone(&self.inner.queue), by.to_owned());
+        // A command that is complete now is passed over when its turn comes.
+        let after = move |fate: Fate<'_, Option<Cancellation>>| match fate {
+            Fate::Committed(Some(Cancellation::Done)) => queue.completions.announce(command),
+            Fate::Committed(Some(Cancellation::Asked)) => queue.cancel(command, &asked_by),
+            Fate::Committed(Some(Cancellation::TooLate) | None) | Fate::Undone | Fate::Unknown => {}
+        };
+        let (by, trace) = (by.to_owned(), refusal::new_id(now_ms)?.simple().to_string());
+        let work = move |catalogue: &Connection| commands::cancel(catalogue, (account, command), &by, &trace, now_ms);
+        self.inner.writer.write(Durability::Durable, work, after).await
+    }
+
+    async fn commands(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        query: CommandQuery,
+    ) -> Result<CommandPage, StoreError> {
+        self.read(move |inner, catalogue| {
+            accounts::the_program(catalogue, account, program)?;
+            commands::page(catalogue, (account, program), query, |command| inner.queue.progress(command))
+        })
+        .await
+    }
+
     async fn contacts(
         &self,
         account: AccountId,
@@ -433,6 +468,10 @@ impl Store for SqliteStore {
         let (claim, report, trace) = (claim.clone(), report.clone(), trace.to_owned());
         let work = move |catalogue: &Connection| commands::finish(catalogue, &claim, &report, &trace, now_ms);
         self.inner.writer.write(durability, work, after).await
+    }
+
+    fn cancelled(&self, claim: &Claim) -> Option<String> {
+        self.inner.queue.cancelled(claim.command)
     }
 
     fn completions(&self) -> &Completions {

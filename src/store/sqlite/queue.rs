@@ -17,6 +17,8 @@ pub(super) struct Queue {
     small_arrived: Notify,
     /// Rows judged, of running commands only.
     progress: Mutex<HashMap<CommandId, u64>>,
+    /// Who asked that a running command be cancelled.
+    cancelled: Mutex<HashMap<CommandId, String>>,
     pub(super) completions: Completions,
 }
 
@@ -46,9 +48,27 @@ impl Queue {
         }
     }
 
+    /// Somebody asked that the command be cancelled.
+    pub(super) fn cancel(&self, command: CommandId, by: &str) {
+        // Only where the command runs, as above all that is kept of it; the next attempt reads it in the catalogue.
+        if self.progress_map().contains_key(&command) {
+            self.cancelled_map().insert(command, by.to_owned());
+        }
+    }
+
+    /// Who asked that a running command be cancelled.
+    pub(super) fn cancelled(&self, command: CommandId) -> Option<String> {
+        self.cancelled_map().get(&command).cloned()
+    }
+
+    fn cancelled_map(&self) -> MutexGuard<'_, HashMap<CommandId, String>> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The command is complete.
     pub(super) fn finish(&self, claim: &Claim) {
         self.progress_map().remove(&claim.command);
+        self.cancelled_map().remove(&claim.command);
         self.change(|lanes| lanes.finish(claim.program, claim.sequence));
         self.completions.announce(claim.command);
     }
@@ -56,6 +76,7 @@ impl Queue {
     /// The command waits again.
     pub(super) fn give_back(&self, claim: &Claim) {
         self.progress_map().remove(&claim.command);
+        self.cancelled_map().remove(&claim.command);
         self.change(|lanes| lanes.give_back(claim.program, claim.sequence));
     }
 

@@ -1,0 +1,82 @@
+//! Cancelling: a command that was never claimed is complete at once; one that was is told to end.
+
+use tokio_postgres::types::Type;
+
+use super::connection::{Context, Lent, begin};
+use super::queue::NEXT_HEAD;
+use crate::command::CommandId;
+use crate::import::Report;
+use crate::store::{Cancellation, StoreError, record};
+use crate::tenant::AccountId;
+
+/// Cancels a command of an account in a transaction of its own; `None` if there is none.
+pub(super) async fn cancel(
+    client: &mut Lent,
+    (account, command): (AccountId, CommandId),
+    by: &str,
+    trace: &str,
+    now_ms: i64,
+) -> Result<Option<Cancellation>, StoreError> {
+    let cancelling = || format!("cancelling command {command}");
+    let tx = begin(client).await.context(cancelling)?;
+    let found = tx
+        .query_typed_opt(
+            "SELECT program, seq, options FROM command WHERE account = $1 AND id = $2",
+            &[(&account.0, Type::UUID), (&command.0, Type::UUID)],
+        )
+        .await
+        .context(cancelling)?;
+    let Some(row) = found else { return Ok(None) };
+    let program: uuid::Uuid = row.try_get(0).context(cancelling)?;
+    let sequence: i64 = row.try_get(1).context(cancelling)?;
+    let options: String = row.try_get(2).context(cancelling)?;
+    // From here on nobody claims, commits or completes it but this transaction.
+    let lane = tx
+        .query_typed_one(
+            "SELECT head = $2, head = $2 AND attempt > 0, head > $2 FROM lane WHERE program = $1 FOR UPDATE",
+            &[(&program, Type::UUID), (&sequence, Type::INT8)],
+        )
+        .await
+        .context(cancelling)?;
+    let is_head: bool = lane.try_get(0).context(cancelling)?;
+    let was_claimed: bool = lane.try_get(1).context(cancelling)?;
+    let is_over: bool = lane.try_get(2).context(cancelling)?;
+    if is_over {
+        return Ok(Some(Cancellation::TooLate));
+    }
+    // One that was claimed before may have been applied: whoever claims it next looks.
+    let (report, finished) = if was_claimed {
+        (None, None)
+    } else {
+        let mode = record::options_from_json(&options)?.mode;
+        (Some(record::report_to_json(&Report::of_cancellation(mode, by))?), Some(now_ms))
+    };
+    let trace = finished.map(|_| trace);
+    let changed = tx
+        .execute_typed(
+            "UPDATE command SET cancelled_by = $3, report = coalesce($4, report), trace = $5, finished_ms = $6
+             WHERE program = $1 AND seq = $2 AND finished_ms IS NULL",
+            &[
+                (&program, Type::UUID),
+                (&sequence, Type::INT8),
+                (&by, Type::TEXT),
+                (&report, Type::TEXT),
+                (&trace, Type::TEXT),
+                (&finished, Type::INT8),
+            ],
+        )
+        .await
+        .context(cancelling)?;
+    if is_head && finished.is_some() {
+        tx.execute_typed(&format!("UPDATE lane SET head = {NEXT_HEAD} WHERE program = $1"), &[(&program, Type::UUID)])
+            .await
+            .context(cancelling)?;
+    }
+    tx.commit().await.context(cancelling)?;
+    client.confirmed()?;
+    Ok(Some(match (changed, finished) {
+        (0, _) => Cancellation::TooLate,
+        (_, Some(_)) => Cancellation::Done,
+        (_, None) => Cancellation::Asked,
+    }))
+}
