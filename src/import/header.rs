@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::guard::{ROW_COLUMN, unguarded};
 use super::options::{Existing, ImportOptions};
 use super::report::{ErrorCode, FileErrors, shortened};
 use super::rows::{Batch, Row};
@@ -23,6 +24,8 @@ pub(super) struct Column {
 pub(super) struct FileHeader {
     /// Cells in every record.
     pub(super) width: usize,
+    /// Whether these are rows that failed before, corrected: then cells may have a guard.
+    pub(super) guarded: bool,
     pub(super) signalvine_id: Option<usize>,
     pub(super) customer_id: Option<usize>,
     pub(super) phone: Option<usize>,
@@ -57,7 +60,8 @@ impl FileHeader {
             return Err(errors);
         }
         let [signalvine_id, customer_id, phone] = identity;
-        Ok(FileHeader { signalvine_id, customer_id, phone, ..FileHeader::of(row.width(), fields, options) })
+        let guarded = (0..row.width()).any(|place| row.cell(place) == ROW_COLUMN);
+        Ok(FileHeader { guarded, signalvine_id, customer_id, phone, ..FileHeader::of(row.width(), fields, options) })
     }
 
     fn of(width: usize, fields: Vec<(usize, &Field)>, options: &ImportOptions) -> FileHeader {
@@ -73,7 +77,12 @@ impl FileHeader {
         let mut by_number: Vec<usize> =
             (0..columns.len()).filter(|at| columns[*at].field.role == Role::Ordinary).collect();
         by_number.sort_by_key(|at| columns[*at].field.number);
-        FileHeader { width, signalvine_id: None, customer_id: None, phone: None, columns, by_number }
+        FileHeader { width, guarded: false, signalvine_id: None, customer_id: None, phone: None, columns, by_number }
+    }
+
+    /// A cell without the white space around it, and without its guard.
+    pub(super) fn cell<'a>(&self, row: Row<'a>, place: usize) -> &'a str {
+        if self.guarded { unguarded(row.cell(place)) } else { row.cell(place) }
     }
 
     /// Whether rows of existing contacts may change this field.

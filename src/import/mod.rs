@@ -3,6 +3,7 @@
 
 mod change;
 mod claims;
+mod guard;
 mod header;
 mod options;
 mod plan;
@@ -11,6 +12,7 @@ mod rows;
 mod sample;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
+pub use guard::{ERRORS_COLUMN, Guard, ROW_COLUMN};
 pub use options::{Existing, ImportOptions, Limits, Mode, New};
 pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};
 pub use report::{

@@ -63,12 +63,14 @@ impl FilePlan {
                 forms.push(Form::NotRead);
                 continue;
             }
-            let cell = row.cell(column.place);
+            let cell = self.header.cell(row, column.place);
             // Files repeat themselves: what the cell above says need not be read again.
             let above =
                 forms.len().checked_sub(columns.len()).map(|at| &forms[at]).filter(|above| **above != Form::NotRead);
             let form = match above {
-                Some(above) if before.is_some_and(|before| before.cell(column.place) == cell) => above.clone(),
+                Some(above) if before.is_some_and(|before| self.header.cell(before, column.place) == cell) => {
+                    above.clone()
+                }
                 _ => Form::of(cell, column.field.field_type, self.region),
             };
             forms.push(form);
@@ -79,10 +81,16 @@ impl FilePlan {
         if row.defect().is_some() || row.width() != self.header.width {
             return Identity { signalvine_id: IdCell::Blank, phone: None };
         }
-        let phone =
-            self.header.phone.map(|place| row.cell(place)).filter(|cell| !cell.is_empty() && !cell.contains('\0'));
+        let phone = self
+            .header
+            .phone
+            .map(|place| self.header.cell(row, place))
+            .filter(|cell| !cell.is_empty() && !cell.contains('\0'));
         Identity {
-            signalvine_id: self.header.signalvine_id.map_or(IdCell::Blank, |place| self.id_cell(row.cell(place))),
+            signalvine_id: self
+                .header
+                .signalvine_id
+                .map_or(IdCell::Blank, |place| self.id_cell(self.header.cell(row, place))),
             phone: phone.and_then(|cell| Phone::parse(cell, self.region)),
         }
     }
@@ -120,7 +128,7 @@ impl FilePlan {
     }
 
     fn customer_id<'a>(&self, row: Row<'a>) -> &'a str {
-        self.header.customer_id.map_or("", |place| row.cell(place))
+        self.header.customer_id.map_or("", |place| self.header.cell(row, place))
     }
 
     /// Whether the values of contacts found are needed.
@@ -388,7 +396,8 @@ impl<'f> Planner<'f> {
     fn malformed_id(&mut self, row: Row<'_>) -> Fate {
         let place = self.file.header.signalvine_id.unwrap_or_default();
         let field_type = FieldType::plain(ValueType::Uuid);
-        self.report.error(|| refused_cell(row, place, "signalvine_id", field_type, Refusal::Invalid));
+        let cell = self.file.header.cell(row, place);
+        self.report.error(|| refused_cell(row, (place, cell), "signalvine_id", field_type, Refusal::Invalid));
         Fate::Failed
     }
 
@@ -589,7 +598,7 @@ impl<'f> Planner<'f> {
     ) -> Result<Value<'a>, ()> {
         let Asked { row, identity, forms } = asked;
         let column = &self.file.header.columns[at];
-        let cell = row.cell(column.place);
+        let cell = self.file.header.cell(row, column.place);
         let field = &column.field;
         if field.role != Role::Phone {
             return match &forms[at] {
@@ -600,12 +609,12 @@ impl<'f> Planner<'f> {
                 Form::Refused(refusal) => Err(*refusal),
             }
             .map_err(|refusal| {
-                self.report.error(|| refused_cell(row, column.place, &field.name, field.field_type, refusal));
+                self.report.error(|| refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal));
             });
         }
         let Some(phone) = identity.phone else {
             let refusal = if cell.is_empty() { Refusal::Missing } else { Refusal::Invalid };
-            self.report.error(|| refused_cell(row, column.place, &field.name, field.field_type, refusal));
+            self.report.error(|| refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal));
             return Err(());
         };
         let holder = self.holder_of_phone(phone, found);
@@ -640,7 +649,7 @@ impl<'f> Planner<'f> {
             field: Some(name.to_owned()),
             code,
             value: place.map(|place| shortened(row.raw(place))),
-            message: message(&place.map(|place| shortened(row.cell(place))).unwrap_or_default()),
+            message: message(&place.map(|place| shortened(self.file.header.cell(row, place))).unwrap_or_default()),
         });
         Fate::Failed
     }
@@ -685,10 +694,16 @@ impl Overlay {
     }
 }
 
-fn refused_cell(row: Row<'_>, place: usize, name: &str, field_type: FieldType, refusal: Refusal) -> RowError {
+fn refused_cell(
+    row: Row<'_>,
+    (place, cell): (usize, &str),
+    name: &str,
+    field_type: FieldType,
+    refusal: Refusal,
+) -> RowError {
     let (code, cell) = match refusal {
         Refusal::Missing => (ErrorCode::MissingValue, ""),
-        Refusal::Invalid => (ErrorCode::InvalidValue, row.cell(place)),
+        Refusal::Invalid => (ErrorCode::InvalidValue, cell),
     };
     RowError {
         row: Some(row.number()),

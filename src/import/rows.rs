@@ -125,8 +125,8 @@ impl<'a> Row<'a> {
         self.kept() + self.mark.surplus
     }
 
-    /// How many of them were kept: at most one more than the header has.
-    fn kept(&self) -> usize {
+    /// How many of them were kept: at most one more than the header has, or as many more as was asked for.
+    pub fn kept(&self) -> usize {
         self.mark.cells_end - self.cells_start
     }
 
@@ -174,6 +174,12 @@ impl<R: Read> RowReader<R> {
             chunk_bytes: CHUNK_BYTES,
             splitter: Splitter::new(delimiter),
         }
+    }
+
+    /// Keeps so many cells of a record beyond those of the header, and not one alone.
+    pub fn keeping_surplus(mut self, cells_max: usize) -> RowReader<R> {
+        self.splitter.surplus_kept = cells_max.max(1);
+        self
     }
 
     /// The first record that is not blank, in a batch of its own; `None` if there is none.
@@ -254,6 +260,8 @@ struct Splitter {
     /// How many cells the header has, once it is known. Of a record with more, one more is kept and the rest is counted: a
     /// line of millions of commas is not worth a gigabyte.
     width: Option<usize>,
+    /// How many more are kept.
+    surplus_kept: usize,
     surplus: usize,
     defect: Option<RowDefect>,
     stray_columns: Vec<usize>,
@@ -272,6 +280,7 @@ impl Splitter {
             rows: Vec::new(),
             cell_start: 0,
             width: None,
+            surplus_kept: 1,
             surplus: 0,
             defect: None,
             stray_columns: Vec::new(),
@@ -395,7 +404,7 @@ impl Splitter {
 
     fn end_cell(&mut self) {
         let kept = self.cell_ends.len() - self.cells_before();
-        if self.width.is_some_and(|width| kept > width) {
+        if self.width.is_some_and(|width| kept >= width + self.surplus_kept) {
             self.surplus += 1;
             self.text.truncate(self.cell_start);
         } else {

@@ -27,7 +27,7 @@ fn push_record(csv: &mut String, cells: impl Iterator<Item = impl AsRef<str>>) {
 }
 
 /// Quoted where it must be (RFC 4180), so that it reads back as it is.
-fn push_cell(csv: &mut String, cell: &str) {
+pub(super) fn push_cell(csv: &mut String, cell: &str) {
     if !cell.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
         csv.push_str(cell);
         return;
