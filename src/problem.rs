@@ -28,6 +28,7 @@ pub enum Code {
     NotFound,
     MethodNotAllowed,
     AlreadyComplete,
+    PayloadGone,
     TooLarge,
     TooSlow,
     UnsupportedMediaType,
@@ -50,7 +51,7 @@ pub struct Entry {
 
 impl Code {
     /// All of them, for tables and tests.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 24] = [
         Code::BadJson,
         Code::DuplicateKey,
         Code::MissingMember,
@@ -69,6 +70,7 @@ impl Code {
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::AlreadyComplete,
+        Code::PayloadGone,
         Code::TooLarge,
         Code::TooSlow,
         Code::UnsupportedMediaType,
@@ -151,6 +153,12 @@ impl Code {
                 409,
                 "The command is complete",
                 "Look at its status; what took effect can only be changed by another import.",
+            ),
+            Code::PayloadGone => (
+                "payload_gone",
+                410,
+                "The file of the import is kept no more",
+                "Take the rows from your own copy; the status still says which failed.",
             ),
             Code::TooLarge => {
                 ("too_large", 413, "The body is too large", "Send the file in parts below the limit named.")

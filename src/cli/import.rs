@@ -11,6 +11,7 @@ use crate::tenant::ProgramId;
 
 use super::client::ClientArgs;
 use super::csv_text::header_names;
+use super::download;
 use super::failure::{Exit, Failure};
 use super::operator::program_id;
 use super::output::{Output, escape};
@@ -53,6 +54,9 @@ pub(super) struct ImportArgs {
     /// Apply nothing if more than N rows fail
     #[arg(long, env = "ROSTER_MAX_ERRORS", value_name = "N")]
     max_errors: Option<u64>,
+    /// Write the rows that failed to this file, with what was wrong; corrected, it can be imported as it is
+    #[arg(long, env = "ROSTER_ERRORS", value_name = "FILE", conflicts_with = "no_wait")]
+    errors: Option<PathBuf>,
     /// Do not wait for the result: print the command's location
     #[arg(long, env = "ROSTER_NO_WAIT", value_parser = BoolishValueParser::new())]
     no_wait: bool,
@@ -92,6 +96,13 @@ pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let seen = send_and_wait(&client, &transfer, output)?;
+    if let Some(path) = &args.errors
+        && seen.status.error
+    {
+        let location = format!("/v2/commands/{}/errors.csv", seen.status.command_id);
+        let bytes = download::to_file(&client, &location, path, output)?;
+        output.say(format_args!("The rows that failed are in {} ({bytes} bytes).", path.display()));
+    }
     if output.json {
         output.line(&seen.raw)?;
     } else {

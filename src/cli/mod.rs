@@ -7,6 +7,7 @@ mod account;
 mod cancel;
 mod client;
 mod csv_text;
+mod download;
 mod export;
 mod failure;
 mod field;

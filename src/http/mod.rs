@@ -8,9 +8,11 @@ mod body;
 mod commands;
 mod contacts;
 mod export;
+mod failed_rows;
 mod imports;
 mod parameters;
 mod path;
+mod pieces;
 mod programs;
 mod signed;
 
@@ -74,6 +76,7 @@ pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopp
     Router::new()
         .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
         .route("/v2/programs/{program}/commands", get(commands::of_program).fallback(only_get))
+        .route("/v2/commands/{command}/errors.csv", get(failed_rows::of_command).fallback(only_get))
         .route("/v2/commands/{command}", get(commands::status).delete(commands::cancel).fallback(get_or_delete))
         .route("/v2/programs/{program}/participants.csv", get(export::contacts).fallback(only_get))
         .route("/v1/accounts/{account}/programs", get(programs::of_account).fallback(only_get))

@@ -309,6 +309,8 @@ pub trait Store: Send + Sync + 'static {
         program: ProgramId,
         query: CommandQuery,
     ) -> Result<CommandPage, StoreError>;
+    /// The file of a complete command of an account, in UTF-8; `None` if it is kept no more. Blocking.
+    fn file(&self, account: AccountId, command: &Command) -> Result<Option<Box<dyn Read + Send>>, StoreError>;
     /// A page of a program's contacts; never half an import. `Refused` if the account has no such program.
     async fn contacts(
         &self,

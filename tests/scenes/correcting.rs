@@ -1,8 +1,8 @@
-//! Trying before doing, and putting right afterwards: dry runs, limits, cancelling, the list of commands.
+//! Trying before doing, and putting right afterwards: dry runs, limits, cancelling, the list of commands, failed rows.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, body_with, contacts_csv, counts, errors, nth_phone, text};
+use crate::harness::{Home, body_with, contacts_csv, counts, errors, field, nth_phone, text};
 
 scenes!(
     a_dry_run_changes_nothing_and_tells_what_would_change,
@@ -10,7 +10,9 @@ scenes!(
     the_command_line_tries_first,
     a_million_rows_are_cancelled_in_the_middle,
     what_waits_is_cancelled_at_once,
-    commands_are_listed
+    commands_are_listed,
+    three_hundred_bad_rows_are_corrected_and_sent_again,
+    failed_rows_of_odd_files
 );
 
 fn a_dry_run_changes_nothing_and_tells_what_would_change(home: Home) {
@@ -197,4 +199,124 @@ fn commands_are_listed(home: Home) {
     assert_eq!(client.get(&format!("{path}?state=queued")).json()["items"], Value::Array(Vec::new()));
     client.get(&format!("{path}?state=done")).problem(400, "bad_parameter");
     service.client().get(&path).problem(404, "not_found");
+}
+
+/// Twelve kinds of wrong, 25 of each. The names look like formulas all along.
+fn three_hundred_bad_rows_are_corrected_and_sent_again(home: Home) {
+    let service = home.serve();
+    let client = service.client();
+    client.import("add", "ignore", "row", &contacts_csv(0, 3));
+    let before = client.contacts();
+    let known: Vec<String> = before.iter().map(|contact| text(&contact["id"])).collect();
+    let header = "signalvine_id,customer_id,phone,first_name,honors,credits,note";
+    let (mut right, mut wrong) = (format!("{header}\n"), format!("{header}\n"));
+    for number in 0..300 {
+        let (id, phone) = (format!("n{number}"), nth_phone(number + 1_000));
+        let name = format!("=F{number}+\"\"\"\"");
+        let row =
+            |before: &str, id: &str, phone: &str, rest: &str| format!("{before},{id},{phone},\"{name}\",{rest}\n");
+        right.push_str(&row("", &id, &phone, "yes,7,fine"));
+        wrong.push_str(&match number % 12 {
+            0 => row("", &id, "nope", "yes,7,fine"),
+            1 => row("", &id, "", "yes,7,fine"),
+            2 => row("", &id, &phone, "sure why not,7,fine"),
+            3 => row("", &id, &phone, "yes,,fine"),
+            4 => row("", &id, &phone, "yes"),
+            5 => row("", &id, &phone, "yes,7,fine,too,many"),
+            6 => row("", &id, &phone, "yes,7,\"fi\"ne"),
+            7 => row("33a58d8b-27cb-11e8-ad0a-0ab427fa565c", &id, &phone, "yes,7,fine"),
+            8 => row("", &id, &nth_phone(1), "yes,7,fine"),
+            9 => row("", &format!("n{}", number - 1), &phone, "yes,7,fine"),
+            10 => row("", "", &nth_phone(2), "yes,7,fine"),
+            _ => row(&known[0], "c0000001", &phone, "yes,7,fine"),
+        });
+    }
+    let file = |name: &str, content: &str| {
+        let path = service.home.data().with_file_name(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let (source, sent) = (file("right.csv", &right), file("wrong.csv", &wrong));
+    let failed = service.home.data().with_file_name("failed.csv");
+    let output = service
+        .home
+        .command(&["import", &sent.to_string_lossy(), "--program", &client.program, "--existing", "ignore", "--json"])
+        .args(["--errors", &failed.to_string_lossy()])
+        .env("ROSTER_URL", format!("http://{}", client.address))
+        .env("ROSTER_TOKEN", &client.account.token)
+        .env("ROSTER_SECRET", &client.account.secret)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let codes: std::collections::HashSet<String> =
+        errors(&status).iter().map(|error| error.rsplit(' ').next().unwrap().to_owned()).collect();
+    // Rows about contacts that are there are left out under `ignore`; they are told below.
+    assert!(codes.len() >= 7, "{codes:?}");
+    let location = format!("/v2/commands/{}", text(&status["commandId"]));
+
+    // Under "set fields" every one of them fails.
+    let all = client.send(&client.import_request("add", "first_name", "row", &wrong)).location();
+    let status = client.completed(&all);
+    assert_eq!(counts(&status), ([300, 0, 0, 0, 0, 300], true), "{:?}", errors(&status));
+    for code in [
+        "invalid_value",
+        "missing_value",
+        "cell_count",
+        "bad_quotes",
+        "unknown_signalvine_id",
+        "phone_taken",
+        "duplicate_row",
+        "identity_required",
+        "ids_disagree",
+    ] {
+        assert!(errors(&status).iter().any(|error| error.ends_with(code)), "{code}");
+    }
+    for guard in ["", "?guard=1"] {
+        let answer = client.get(&format!("{all}/errors.csv{guard}"));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/csv; charset=utf-8")));
+        assert!(answer.body.starts_with(&format!("{header},_row,_errors\n")));
+        let is_guarded = answer.body.contains("\"'=F7+");
+        assert_eq!((is_guarded, answer.body.contains("\"=F7+")), (guard != "", guard == ""), "{guard}");
+        let failed = file("failed.csv", &answer.body);
+        let corrected = std::process::Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenes/correct.py"))
+            .args([&failed, &source])
+            .output()
+            .unwrap();
+        assert!(corrected.status.success(), "{}", String::from_utf8_lossy(&corrected.stderr));
+        let corrected = String::from_utf8(corrected.stdout).unwrap();
+        assert_eq!(corrected.lines().count(), 301);
+        // The second time the same rows are there.
+        let fate = if guard.is_empty() { [300, 300, 0, 0, 0, 0] } else { [300, 0, 0, 300, 0, 0] };
+        assert_eq!(counts(&client.import("add", "first_name,honors,credits,note", "tx", &corrected)), (fate, true));
+    }
+    let after = client.contacts();
+    assert_eq!((&after[..3], after.len()), (&before[..], 303), "nothing else changed");
+    assert_eq!(field(&client.contact("n7"), "first_name"), "=F7+\"\"");
+    service.client().get(&format!("{location}/errors.csv")).problem(404, "not_found");
+}
+
+fn failed_rows_of_odd_files(home: Home) {
+    let (home, hold) = home.held_at("import.begun");
+    let service = home.serve();
+    let client = service.client();
+    let location = client.send(&client.import_request("add", "ignore", "row", "phone\nnope\n")).location();
+    client.get(&format!("{location}/errors.csv")).problem(404, "not_found");
+    std::fs::remove_file(&hold).unwrap();
+    client.completed(&location);
+    let failed = |location: &str| client.get(&format!("{location}/errors.csv")).body;
+    assert_eq!(failed(&location), "phone,_row,_errors\nnope,2,phone: Could not parse 'nope' as Phone\n");
+    for (csv, expected) in [
+        ("", "_row,_errors\n"),
+        ("phone\n2395745030\n", "phone,_row,_errors\n"),
+        ("phone,phome\nnope,1\n", "phone,phome,_row,_errors\n"),
+        ("phone\n\"never closed\n", "phone,_row,_errors\n"),
+    ] {
+        let location = client.send(&client.import_request("add", "ignore", "row", csv)).location();
+        client.completed(&location);
+        assert_eq!(failed(&location), expected, "{csv:?}");
+    }
+    client.get(&format!("{location}/errors.csv?guard=yes")).problem(400, "bad_parameter");
+    client.get("/v2/commands/1/errors.csv").problem(404, "not_found");
 }

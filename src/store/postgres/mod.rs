@@ -27,6 +27,7 @@ mod tests;
 mod tls;
 
 use std::future::Future;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -344,6 +345,11 @@ impl Store for PostgresStore {
         })?;
         page.commands.iter_mut().for_each(|command| self.with_own_progress(command));
         Ok(page)
+    }
+
+    fn file(&self, account: AccountId, command: &Command) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        let file = payloads::file(&self.shared, &self.handle, account, command)?;
+        Ok(file.map(|file| Box::new(file) as Box<dyn Read + Send>))
     }
 
     async fn contacts(

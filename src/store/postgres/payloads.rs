@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::blocking;
-use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
+use super::connection::{Context, IMPORT_ANSWERED_WITHIN, READ_WITHIN, connection, within};
 use super::import_connection::ImportConnection;
-use crate::command::{Claim, NewCommand};
+use super::{Shared, blocking};
+use crate::command::{Claim, Command, CommandId, NewCommand};
 use crate::store::StoreError;
+use crate::tenant::{AccountId, ProgramId};
 
 /// The size of a piece: large enough that its round trip does not count, small enough that it may lie in memory many times.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -134,5 +135,87 @@ impl Drop for PieceReader {
         if let Some(coming) = self.coming.take() {
             coming.abort();
         }
+    }
+}
+
+/// The payload of a complete command of an account; `None` if it is kept no more. Blocking.
+pub(super) fn file(
+    shared: &Arc<Shared>,
+    handle: &Handle,
+    account: AccountId,
+    command: &Command,
+) -> Result<Option<StoredFile>, StoreError> {
+    let mut file = StoredFile {
+        shared: Arc::clone(shared),
+        handle: handle.clone(),
+        program: command.program,
+        command: command.id,
+        left: command.payload_bytes,
+        piece: Vec::new(),
+        read: 0,
+        next: 0,
+    };
+    // An empty file has no piece that could be gone.
+    let is_there = command.account == account && (file.left == 0 || file.fetch()?);
+    Ok(is_there.then_some(file))
+}
+
+/// Reads a payload that no import holds, each piece with a connection of its own.
+pub(super) struct StoredFile {
+    shared: Arc<Shared>,
+    handle: Handle,
+    program: ProgramId,
+    command: CommandId,
+    /// Bytes that are still to be fetched.
+    left: u64,
+    piece: Vec<u8>,
+    read: usize,
+    next: i32,
+}
+
+impl StoredFile {
+    /// Fetches the next piece; says whether it is there.
+    fn fetch(&mut self) -> Result<bool, StoreError> {
+        let reading = || format!("reading the payload of command {}", self.command);
+        let fetching = async {
+            let client = connection(&self.shared.pool).await?;
+            let asked = async {
+                let parameters = [(&self.program.0 as &(dyn ToSql + Sync), Type::UUID), (&self.command.0, Type::UUID)];
+                let [program, command] = parameters;
+                client
+                    .query_typed_opt(
+                        "SELECT bytes FROM payload WHERE program = $1 AND command = $2 AND piece = $3",
+                        &[program, command, (&self.next, Type::INT4)],
+                    )
+                    .await
+                    .context(reading)
+            };
+            let found = within(READ_WITHIN, asked).await;
+            client.done(found)
+        };
+        let Some(row) = blocking(&self.handle, fetching)? else { return Ok(false) };
+        self.piece = row.try_get(0).context(reading)?;
+        self.read = 0;
+        self.next += 1;
+        self.left = self.left.saturating_sub(self.piece.len() as u64);
+        Ok(true)
+    }
+}
+
+impl Read for StoredFile {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.piece.len() {
+            if self.left == 0 {
+                return Ok(0);
+            }
+            if !self.fetch().map_err(io::Error::other)? {
+                return Err(io::Error::other("the payload was removed while it was read"));
+            }
+        }
+        let rest = self.piece.get(self.read..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        Ok(count)
     }
 }

@@ -461,6 +461,24 @@ pub(super) fn cancel(
     Ok(Some(Cancellation::Done))
 }
 
+/// The payload of a command of an account, if it is in the catalogue.
+pub(super) fn inline_file(
+    catalogue: &Connection,
+    account: AccountId,
+    command: CommandId,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    catalogue
+        .prepare_cached(
+            "SELECT bytes FROM payload JOIN command ON command.seq = payload.seq
+             WHERE command.id = ?1 AND command.account = ?2",
+        )
+        .and_then(|mut select| {
+            let (id, account) = (command.0.as_bytes().as_slice(), account.0.as_bytes().as_slice());
+            select.query_row([id, account], |row| row.get(0)).optional()
+        })
+        .context(|| format!("reading the payload of command {command}"))
+}
+
 /// The payload of a command, if it is in the catalogue.
 pub(super) fn inline_payload(catalogue: &Connection, claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
     catalogue

@@ -28,6 +28,7 @@ mod tests;
 mod writer;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{Cursor, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -379,6 +380,17 @@ impl Store for SqliteStore {
             commands::page(catalogue, (account, program), query, |command| inner.queue.progress(command))
         })
         .await
+    }
+
+    fn file(&self, account: AccountId, command: &Command) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        let inline = self.inner.readers.read(|catalogue| commands::inline_file(catalogue, account, command.id))?;
+        if let Some(bytes) = inline {
+            return Ok(Some(Box::new(Cursor::new(bytes))));
+        }
+        if command.account != account {
+            return Ok(None);
+        }
+        Ok(self.inner.payloads.find(command.id)?.map(|file| Box::new(file) as Box<dyn Read + Send>))
     }
 
     async fn contacts(

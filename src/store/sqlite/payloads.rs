@@ -50,6 +50,15 @@ impl Payloads {
         File::open(&path).context(|| format!("opening {}", path.display()))
     }
 
+    /// The same, where it may have been removed.
+    pub(super) fn find(&self, command: CommandId) -> Result<Option<File>, StoreError> {
+        let path = self.path(command, FINISHED);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).context(|| format!("opening {}", path.display())),
+        }
+    }
+
     /// Removes what a crash left: unfinished files, and files whose command `exists` does not know.
     pub(super) fn remove_orphans(
         &self,

@@ -1,0 +1,84 @@
+//! `GET <Location>/errors.csv`: the rows that failed, with their cells as they were and with what was wrong.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::HttpState;
+use super::answer::{Refused, RequestId};
+use super::parameters::{Parameters, RawParameters};
+use super::path::PathId;
+use super::pieces::{Broken, PieceSender, csv_answer};
+use super::signed::Signed;
+use crate::command::{CommandId, CommandState};
+use crate::import::{Guard, RowReader, RowsFault};
+use crate::problem::{Code, Problem};
+use crate::store::StoreError;
+use crate::wire::{FailedRows, SURPLUS_CELLS_MAX};
+
+/// A piece ends with the row that brings it to this size.
+const PIECE_BYTES: usize = 64 * 1024;
+/// The delimiter of the JSON form.
+const COMMA: u8 = b',';
+
+pub(super) async fn of_command(
+    State(state): State<Arc<HttpState>>,
+    path: PathId,
+    parameters: RawParameters,
+    signed: Signed,
+) -> Result<Response, Refused> {
+    let not_found = |detail| Problem::new(Code::NotFound, detail);
+    let none = || not_found("There is no such command");
+    let account = signed.token.account;
+    let id = path.text().and_then(CommandId::parse).ok_or_else(none)?;
+    let guard = if Parameters::read(parameters)?.is("guard", "1")? { Guard::On } else { Guard::Off };
+    let command = state.store.command(account, id).await?.ok_or_else(none)?;
+    let CommandState::Complete { report, .. } = &command.state else {
+        return Err(not_found("The import is not complete yet; which rows failed is known then").into());
+    };
+    let rows = FailedRows::of(report, guard);
+    let store = Arc::clone(&state.store);
+    let file = tokio::task::spawn_blocking(move || store.file(account, &command)).await;
+    let file = file.map_err(|_| Refused::Fault("opening a file panicked".to_owned()))??;
+    let gone = || Problem::new(Code::PayloadGone, "The file of this import is kept no more");
+    let (file, request) = (file.ok_or_else(gone)?, RequestId(signed.request_id.clone()));
+    Ok(csv_answer(&format!("errors-{id}.csv"), move |sender| {
+        let RequestId(request) = request;
+        match send_all(file, rows, sender) {
+            Ok(()) => tracing::debug!(request, command = %id, "failed rows sent"),
+            Err(Broken::Left) => tracing::info!(request, command = %id, "failed rows left by their client"),
+            Err(Broken::Store(fault)) => {
+                tracing::error!(incident = request, command = %id, %fault, "failed rows broken off");
+            }
+        }
+    }))
+}
+
+fn send_all(file: Box<dyn Read + Send>, mut rows: FailedRows, sender: &PieceSender) -> Result<(), Broken> {
+    let mut reader = RowReader::new(file, COMMA).keeping_surplus(SURPLUS_CELLS_MAX);
+    let mut csv = String::new();
+    // What is wrong with the file as a whole has been told in the report; here are the rows that can be read.
+    rows.push_header(&mut csv, readable(reader.header())?.flatten().as_ref());
+    while rows.left() > 0 {
+        let Some(batch) = readable(reader.next_batch())?.flatten() else { break };
+        for row in batch.rows() {
+            rows.push_row(&mut csv, row);
+            if csv.len() >= PIECE_BYTES {
+                sender.send(std::mem::take(&mut csv))?;
+            }
+        }
+    }
+    sender.send(csv)?;
+    sender.end()
+}
+
+/// `None` where the file is wrong as a whole.
+fn readable<T>(read: Result<T, RowsFault>) -> Result<Option<T>, Broken> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(RowsFault::Read(fault)) => Err(Broken::Store(StoreError::Fault(format!("reading a stored file: {fault}")))),
+        Err(RowsFault::UnclosedQuote { .. } | RowsFault::NotUtf8 { .. }) => Ok(None),
+    }
+}
