@@ -121,6 +121,8 @@ fn help() {
                                                   ROSTER_MAX_UPDATED]
                   --max-errors <N>                Apply nothing if more than N rows fail [env:
                                                   ROSTER_MAX_ERRORS]
+                  --errors <FILE>                 Write the rows that failed to this file, with what was wrong;
+                                                  corrected, it can be imported as it is [env: ROSTER_ERRORS]
                   --no-wait                       Do not wait for the result: print the command's location [env:
                                                   ROSTER_NO_WAIT]
                   --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
