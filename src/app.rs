@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
+use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored, Watcher};
 use crate::store::sqlite::{SqliteSettings, SqliteStore};
 use crate::store::{OpenAs, Store, StoreError};
 
@@ -72,6 +74,35 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
             let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
             Ok(Arc::new(store))
         }
+    }
+}
+
+/// Copies the data directory that the settings name, also while a service works in it. Blocking.
+pub fn back_up(
+    settings: &Settings,
+    (to, with_key): (&Path, bool),
+    now_ms: i64,
+    watcher: Watcher<'_>,
+) -> Result<BackedUp, StoreError> {
+    refuse_database(settings)?;
+    let settings = BackupSettings { data: settings.data.clone(), to: to.to_owned(), with_key, now_ms };
+    backup::backup(&settings, watcher)
+}
+
+/// Puts such a copy into the data directory that the settings name. Blocking.
+pub fn restore(settings: &Settings, from: &Path, watcher: Watcher<'_>) -> Result<Restored, StoreError> {
+    refuse_database(settings)?;
+    backup::restore(&RestoreSettings { from: from.to_owned(), data: settings.data.clone() }, watcher)
+}
+
+fn refuse_database(settings: &Settings) -> Result<(), StoreError> {
+    match settings.database {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Refused(
+            "this is for a data directory; back a database up, and restore it, with PostgreSQL's own tools (pg_dump, or \
+             pgBackRest for any moment), and keep the master key apart from it"
+                .to_owned(),
+        )),
     }
 }
 

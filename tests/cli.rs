@@ -62,6 +62,8 @@ fn help() {
               program     Programs: each has its own contacts and fields
               field       A program's own fields
               token       Tokens: what requests are signed with
+              backup      Copy the data directory, also while the service runs
+              restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row
               status      Show where an import stands
               cancel      End an import before it takes effect
@@ -216,6 +218,8 @@ fn usage_errors_are_yours() {
               program     Programs: each has its own contacts and fields
               field       A program's own fields
               token       Tokens: what requests are signed with
+              backup      Copy the data directory, also while the service runs
+              restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row
               status      Show where an import stands
               cancel      End an import before it takes effect

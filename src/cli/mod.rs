@@ -4,6 +4,7 @@
 //! command ends as an [`Exit`], which is its exit code. This room knows neither SQL nor the HTTP server's insides.
 
 mod account;
+mod backup;
 mod cancel;
 mod client;
 mod csv_text;
@@ -70,6 +71,10 @@ enum Command {
     /// Tokens: what requests are signed with
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Copy the data directory, also while the service runs
+    Backup(backup::BackupArgs),
+    /// Put such a copy into a new data directory
+    Restore(backup::RestoreArgs),
     /// Send a CSV file to a service, wait, and print what happened to every row
     Import(import::ImportArgs),
     /// Show where an import stands
@@ -118,6 +123,8 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Program(command) => program::run(command, &global, output),
         Command::Field(command) => field::run(command, &global, output),
         Command::Token(command) => token::run(command, &global, output),
+        Command::Backup(args) => backup::back_up(&args, &global, output),
+        Command::Restore(args) => backup::restore(&args, &global, output),
         Command::Import(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
             import::run(&args, output)

@@ -24,6 +24,11 @@ pub(super) fn download(is_to_terminal: bool, output: Output) -> ProgressBar {
     bar
 }
 
+/// A bar for files that are copied.
+pub(super) fn copy(output: Output) -> ProgressBar {
+    bar(0, "{spinner} copying  {wide_bar} {bytes}/{total_bytes} {msg}", output)
+}
+
 /// A bar for the rows of an import.
 pub(super) fn rows(records: u64, output: Output) -> ProgressBar {
     let bar = bar(records, "{spinner} {prefix:8} {wide_bar} {human_pos}/{human_len} rows {msg}", output);

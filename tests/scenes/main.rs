@@ -14,6 +14,7 @@ mod correcting;
 mod crashing;
 mod faults;
 mod importing;
+mod keeping;
 mod nodes;
 mod ordering;
 mod reading;

@@ -13,6 +13,7 @@
 //! commands it holds, and the catalogue is told afterwards.
 
 mod accounts;
+pub mod backup;
 mod commands;
 mod connection;
 mod contacts;

@@ -14,21 +14,21 @@ use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::PageStart;
 
-const NOW: i64 = 1_763_812_800_000;
+pub(super) const NOW: i64 = 1_763_812_800_000;
 
 fn try_open(data: &Path, open_as: OpenAs) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(SqliteSettings::new(data.to_owned(), open_as))
 }
 
-fn serve(data: &Path) -> SqliteStore {
+pub(super) fn serve(data: &Path) -> SqliteStore {
     try_open(data, OpenAs::Server).expect("the store opens")
 }
 
-fn directory() -> TempDir {
+pub(super) fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-fn refusal<T>(result: Result<T, StoreError>) -> String {
+pub(super) fn refusal<T>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Refused(sentence)) => sentence,
         Err(other) => unreachable!("{other}"),
@@ -36,7 +36,7 @@ fn refusal<T>(result: Result<T, StoreError>) -> String {
     }
 }
 
-async fn tenant(store: &SqliteStore) -> (Program, TokenNumber) {
+pub(super) async fn tenant(store: &SqliteStore) -> (Program, TokenNumber) {
     let account = store.create_account("One", NOW).await.expect("an account").id;
     let new = NewProgram { name: "Fall".to_owned(), region: Region::US, phone: None, timezone: None };
     let program = store.create_program(account, new, NOW).await.expect("a program");
@@ -45,7 +45,7 @@ async fn tenant(store: &SqliteStore) -> (Program, TokenNumber) {
     (program, store.token("T").await.expect("readable").expect("the token").number)
 }
 
-fn request(program: &Program, token: TokenNumber, number: u8) -> NewCommand {
+pub(super) fn request(program: &Program, token: TokenNumber, number: u8) -> NewCommand {
     NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: program.account,
@@ -231,7 +231,7 @@ async fn import(store: &SqliteStore, data: &Path, at: u64) -> u64 {
     told
 }
 
-fn addition(at: u64) -> Change {
+pub(super) fn addition(at: u64) -> Change {
     Change::Add(Addition {
         number: ContactNumber::new(at).expect("in range"),
         customer_id: String::new(),
@@ -241,7 +241,7 @@ fn addition(at: u64) -> Change {
     })
 }
 
-fn added_one() -> Report {
+pub(super) fn added_one() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
     Report { mode: Mode::Tx, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }

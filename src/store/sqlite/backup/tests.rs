@@ -1,0 +1,168 @@
+//! What happens to a command that changes while the copy is made. The whole way there and back is a scene.
+
+use std::path::PathBuf;
+
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::command::{Claim, Reach};
+use crate::contact::{FieldType, ValueType};
+use crate::import::Report;
+use crate::store::sqlite::tests::{NOW, added_one, addition, directory, refusal, request, serve, tenant};
+use crate::store::sqlite::{SqliteSettings, SqliteStore};
+use crate::store::{Begin, OpenAs, PageStart, Store};
+use crate::store::{ContactFilter, ContactQuery};
+
+fn runtime() -> Runtime {
+    Runtime::new().expect("a runtime")
+}
+
+fn settings(data: &Path, to: PathBuf) -> BackupSettings {
+    BackupSettings { data: data.to_owned(), to, with_key: true, now_ms: NOW }
+}
+
+async fn claim(store: &SqliteStore) -> Claim {
+    store.claim(Reach::Any, NOW).await.expect("claimable").expect("a command waits")
+}
+
+/// Commits one contact; the catalogue is not told yet.
+fn apply(store: &SqliteStore, claim: &Claim, at: u64) {
+    let Begin::Open(mut tx) = store.begin_import(claim, NOW).expect("begun") else { unreachable!("it is new") };
+    tx.apply(&[addition(at)]).expect("applied");
+    tx.commit(&added_one()).expect("committed");
+}
+
+fn restored(from: &Path, to: &Path) -> SqliteStore {
+    let settings = RestoreSettings { from: from.to_owned(), data: to.to_owned() };
+    restore(&settings, &mut |_| ()).expect("restored");
+    SqliteStore::open(SqliteSettings::new(to.to_owned(), OpenAs::Server)).expect("the copy opens")
+}
+
+/// Two commands, the first applied before a backup; `meanwhile` happens when the program's file has been copied.
+fn backed_up(
+    data: &Path,
+    to: &Path,
+    meanwhile: impl FnOnce(&Runtime, &SqliteStore, &crate::tenant::Program),
+) -> (Result<BackedUp, StoreError>, crate::tenant::Program) {
+    let (runtime, store) = (runtime(), serve(data));
+    let program = runtime.block_on(async {
+        let (program, token) = tenant(&store).await;
+        for number in 1..=2 {
+            store.accept(request(&program, token, number)).await.expect("accepted");
+        }
+        let first = claim(&store).await;
+        apply(&store, &first, 1);
+        store.finish(&first, &added_one(), "t", NOW).await.expect("finished");
+        program
+    });
+    let mut meanwhile = Some(meanwhile);
+    let done = backup(&settings(data, to.to_owned()), &mut |_| {
+        // The first thing that is told of is the program's file, which is what it is from here on.
+        if let Some(meanwhile) = meanwhile.take() {
+            meanwhile(&runtime, &store, &program);
+        }
+    });
+    runtime.block_on(store.close()).expect("closed");
+    (done, program)
+}
+
+#[test]
+fn what_is_applied_meanwhile_waits_again_in_the_copy_whoever_cancelled_it_too_late() {
+    let (data, place) = (directory(), directory());
+    let to = place.path().join("copy");
+    let (done, program) = backed_up(data.path(), &to, |runtime, store, program| {
+        runtime.block_on(async {
+            let second = claim(store).await;
+            apply(store, &second, 2);
+            store.cancel(program.account, second.command, "somebody", NOW).await.expect("asked");
+            store.finish(&second, &added_one(), "t", NOW).await.expect("finished");
+        });
+    });
+    let done = done.expect("backed up");
+    assert_eq!((done.commands, done.commands_open, done.commands_again, done.uploads), (2, 1, 1, 2));
+    let copy = restored(&to, &place.path().join("data"));
+    runtime().block_on(async {
+        let query = ContactQuery {
+            filter: ContactFilter { active_only: false, updated_after_ms: None },
+            start: PageStart::Offset(0),
+            count: 10,
+        };
+        let contacts = async || copy.contacts(program.account, program.id, query).await.expect("readable").total;
+        assert_eq!(contacts().await, 1);
+        let again = claim(&copy).await;
+        assert_eq!(again.attempt, 2);
+        let Begin::Open(mut tx) = copy.begin_import(&again, NOW).expect("begun") else { unreachable!("not applied") };
+        let mut upload = Vec::new();
+        tx.payload().expect("its upload").read_to_end(&mut upload).expect("readable");
+        assert!(!upload.is_empty());
+        tx.apply(&[addition(2)]).expect("applied");
+        tx.commit(&added_one()).expect("committed");
+        copy.finish(&again, &added_one(), "t", NOW).await.expect("finished");
+        assert_eq!(contacts().await, 2);
+        assert!(copy.claim(Reach::Any, NOW).await.expect("claimable").is_none(), "the first one is not run again");
+    });
+}
+
+#[test]
+fn what_is_applied_and_not_told_is_found_applied_and_what_had_no_effect_stays_as_it_is() {
+    let (data, place) = (directory(), directory());
+    let to = place.path().join("copy");
+    let (done, _) = backed_up(data.path(), &to, |runtime, store, _| {
+        runtime.block_on(async {
+            let second = claim(store).await;
+            let nothing = Report::of_fault(second.options.mode, "none");
+            store.finish(&second, &nothing, "t", NOW).await.expect("finished");
+        });
+    });
+    let done = done.expect("backed up");
+    assert_eq!((done.commands_open, done.commands_again), (0, 0));
+    let copy = restored(&to, &place.path().join("data"));
+    assert!(runtime().block_on(copy.claim(Reach::Any, NOW)).expect("claimable").is_none());
+
+    let (data, place) = (directory(), directory());
+    let (runtime, store, to) = (runtime(), serve(data.path()), place.path().join("copy"));
+    runtime.block_on(async {
+        let (program, token) = tenant(&store).await;
+        store.accept(request(&program, token, 1)).await.expect("accepted");
+        apply(&store, &claim(&store).await, 1);
+    });
+    let done = backup(&settings(data.path(), to.clone()), &mut |_| ()).expect("backed up");
+    assert_eq!((done.commands_open, done.commands_again), (1, 0));
+    let copy = restored(&to, &place.path().join("data"));
+    let again = runtime.block_on(claim(&copy));
+    assert!(
+        matches!(copy.begin_import(&again, NOW).expect("begun"), Begin::AlreadyApplied(report) if report == added_one())
+    );
+}
+
+#[test]
+fn fields_that_change_while_something_is_applied_are_told() {
+    let (data, place) = (directory(), directory());
+    let to = place.path().join("copy");
+    let (done, _) = backed_up(data.path(), &to, |runtime, store, program| {
+        runtime.block_on(async {
+            let second = claim(store).await;
+            apply(store, &second, 2);
+            store.finish(&second, &added_one(), "t", NOW).await.expect("finished");
+            store
+                .add_field(program.account, program.id, "age", FieldType::plain(ValueType::String), NOW)
+                .await
+                .expect("added");
+        });
+    });
+    assert!(matches!(done, Err(StoreError::Unavailable(why)) if why.contains("make the backup again")));
+    let settings = RestoreSettings { from: to, data: place.path().join("data") };
+    assert!(refusal(restore(&settings, &mut |_| ())).contains("it has no manifest.json"));
+}
+
+#[test]
+fn a_manifest_does_not_lead_out_of_the_directory() {
+    let entry = |path: &str| Entry { path: path.to_owned(), bytes: 0, sha256: String::new() };
+    let id = "018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10";
+    for path in ["catalogue.db", "master.key", &format!("programs/{id}.db"), &format!("payloads/{id}.csv")] {
+        assert!(entry(path).has_a_place(), "{path}");
+    }
+    for path in ["", "lock", "../catalogue.db", "/etc/passwd", "programs/../x.db", "programs/x.db", "payloads/x.csv"] {
+        assert!(!entry(path).has_a_place(), "{path}");
+    }
+}
