@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Workers};
 use crate::config::{MasterKey, Settings};
-use crate::http::{HttpSettings, router};
+use crate::http::{HttpSettings, router, watch_router};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
 use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored, Watcher};
@@ -139,6 +139,8 @@ pub struct Service {
     stopping: watch::Sender<bool>,
     handle: Handle<SocketAddr>,
     server: JoinHandle<io::Result<()>>,
+    /// The listener of those that watch the service; it answers until the end.
+    watcher: Option<Handle<SocketAddr>>,
     drain: Duration,
 }
 
@@ -147,10 +149,12 @@ impl Service {
     pub async fn start(settings: &Settings) -> Result<Service, StartError> {
         let at_address = |reason| StartError::Listen { address: settings.listen, reason };
         let listener = TcpListener::bind(settings.listen).map_err(at_address)?;
+        let watch_listener = settings.metrics_listen.map(bind).transpose()?;
         let address = listener.local_addr().map_err(at_address)?;
         let store = open_store(settings, Role::Serve).await?;
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
+        let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
         let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
@@ -161,7 +165,7 @@ impl Service {
         let server = tokio::spawn(server.serve(app.into_make_service()));
         let workers = Workers::start(&store, settings.workers.count(), clock());
         let drain = Duration::from_secs(settings.drain_seconds);
-        Ok(Service { address, store, workers, stopping, handle, server, drain })
+        Ok(Service { address, store, workers, stopping, handle, server, watcher, drain })
     }
 
     /// Where it listens.
@@ -179,6 +183,9 @@ impl Service {
         if let Ok(Err(fault)) = self.server.await {
             tracing::error!(%fault, "the listener failed");
         }
+        if let Some(watcher) = self.watcher {
+            watcher.shutdown();
+        }
         if !drained {
             tracing::warn!("imports were still running at the end of the drain time; the next start carries them out");
             return;
@@ -188,6 +195,29 @@ impl Service {
         }
         tracing::info!("stopped");
     }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|reason| StartError::Listen { address, reason })
+}
+
+/// Answers those that watch the service, on a listener of their own.
+fn watch(
+    listener: TcpListener,
+    store: &Arc<dyn Store>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Handle<SocketAddr>, StartError> {
+    let failed = |reason| StartError::Listen { address: SocketAddr::from(([0, 0, 0, 0], 0)), reason };
+    let address = listener.local_addr().map_err(failed)?;
+    let failed = |reason| StartError::Listen { address, reason };
+    let handle = Handle::new();
+    let app = watch_router(Arc::clone(store), clock(), stopped.clone());
+    let mut server =
+        axum_server::from_tcp(listener).map_err(failed)?.handle(handle.clone()).first_request_timeout(HEADERS_WITHIN);
+    server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
+    tokio::spawn(server.serve(app.into_make_service()));
+    tracing::info!(address = %address, "metrics are told");
+    Ok(handle)
 }
 
 fn http_settings(settings: &Settings) -> HttpSettings {

@@ -20,6 +20,8 @@ pub mod signature;
 pub mod problem;
 // The public JSON, request and answer.
 pub mod wire;
+// What is counted, for who watches.
+pub mod metrics;
 // The HTTP API.
 pub mod http;
 // Settings as types.

@@ -389,6 +389,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         # database = ""
         # database_direct = ""
         listen = "[::1]:9000"
+        # metrics_listen = ""
         workers = 3
         freshness_seconds = 900
         body_bytes_max = 67108864

@@ -83,6 +83,9 @@ pub(super) struct ServiceArgs {
     /// With a database: how long a node may be silent before its work is taken over [default: 10]
     #[arg(long, env = "ROSTER_LEASE_SECONDS", value_name = "N", hide_short_help = true)]
     lease_seconds: Option<String>,
+    /// A second address, where Prometheus finds /metrics; nowhere by default
+    #[arg(long, env = "ROSTER_METRICS_LISTEN", value_name = "ADDR", hide_short_help = true)]
+    metrics_listen: Option<String>,
 }
 
 impl GlobalArgs {
@@ -128,6 +131,7 @@ impl ServiceArgs {
             database_direct,
             drain_seconds,
             lease_seconds,
+            metrics_listen,
         } = self;
         let mut given = data.given();
         given.extend(present([
@@ -141,6 +145,7 @@ impl ServiceArgs {
             ("database_direct", database_direct),
             ("drain_seconds", drain_seconds),
             ("lease_seconds", lease_seconds),
+            ("metrics_listen", metrics_listen),
         ]));
         given
     }

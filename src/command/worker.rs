@@ -1,7 +1,7 @@
 //! The worker: claims commands, carries them out, completes them; and when it is told to stop, finishes what it has begun.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::carry_out::{FaultKind, RunFault, carry_out};
 use super::test_point::test_point;
 use super::{Claim, Clock, Reach};
-use crate::import::Report;
+use crate::import::{Counts, ErrorCode, Report};
+use crate::metrics::{IMPORT, IMPORTS, ROWS};
 use crate::store::{Store, StoreError};
 
 /// How often an import that fails by a fault of ours is tried before it is completed as an error. A store that is not
@@ -90,6 +91,7 @@ impl Worker {
     /// Carries a command out and completes it, whatever happens on the way.
     async fn run(&mut self, claim: &Claim) {
         let trace = Uuid::new_v4().simple().to_string();
+        let started = Instant::now();
         let report = if claim.attempt > ATTEMPTS_MAX {
             tracing::error!(incident = trace, command = %claim.command, attempts = claim.attempt, "command given up: no attempt came to its end");
             Ok(Report::of_fault(claim.options.mode, &trace))
@@ -97,7 +99,10 @@ impl Worker {
             self.report(claim, &trace).await
         };
         match report {
-            Ok(report) => self.finish(claim, &report, &trace).await,
+            Ok(report) => {
+                IMPORT.observe(started.elapsed());
+                self.finish(claim, &report, &trace).await;
+            }
             Err(NoReport::Stopping) => self.give_back(claim).await,
             Err(NoReport::LostClaim) => log_lost_claim(claim, &trace),
         }
@@ -148,6 +153,7 @@ impl Worker {
             match self.store.finish(claim, report, trace, (self.clock)()).await {
                 Ok(()) => {
                     test_point("import.complete");
+                    count(report);
                     return log_report(claim, report, trace);
                 }
                 Err(StoreError::LostClaim) => return log_lost_claim(claim, trace),
@@ -188,6 +194,24 @@ enum NoReport {
 
 fn log_lost_claim(claim: &Claim, trace: &str) {
     tracing::warn!(trace, command = %claim.command, attempt = claim.attempt, "another attempt has taken the command over");
+}
+
+/// For who watches the service.
+fn count(report: &Report) {
+    let is_fault = report.errors.iter().any(|error| error.code == ErrorCode::Internal);
+    let outcome = if is_fault { "fault" } else { report.not_applied.map_or("applied", |reason| reason.as_str()) };
+    IMPORTS.add(&[outcome], 1);
+    let Counts { read: _, added, updated, unchanged, ignored, failed } = report.counts;
+    if report.applied() {
+        let rows = [
+            ("added", added),
+            ("updated", updated),
+            ("unchanged", unchanged),
+            ("ignored", ignored),
+            ("failed", failed),
+        ];
+        rows.into_iter().filter(|(_, rows)| *rows > 0).for_each(|(outcome, rows)| ROWS.add(&[outcome], rows));
+    }
 }
 
 /// One line for each import: its counts, never its contents.

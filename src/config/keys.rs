@@ -1,6 +1,7 @@
 //! All settings: the name of each, how its text is read, and how its value is written in a file. In which place a value was given,
 //! and which place goes over which, is not known here.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -16,11 +17,16 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 16] = [
+pub(super) const KEYS: [Key; 17] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
     Key { name: "listen", set: set_listen, print: |settings| Some(quoted(&settings.listen.to_string())) },
+    Key {
+        name: "metrics_listen",
+        set: |settings, text| address(text).map(|address| settings.metrics_listen = Some(address)),
+        print: |settings| settings.metrics_listen.map(|address| quoted(&address.to_string())),
+    },
     Key { name: "workers", set: set_workers, print: |settings| Some(print_workers(settings.workers)) },
     Key {
         name: "freshness_seconds",
@@ -121,10 +127,14 @@ fn set_database_direct(settings: &mut Settings, text: &str) -> Result<(), String
 }
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.listen = address(text)?;
+    Ok(())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
     let right = "it must be an IP address and a port, like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080";
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
-    settings.listen = numeric.parse().map_err(|_| right.to_owned())?;
-    Ok(())
+    numeric.parse().map_err(|_| right.to_owned())
 }
 
 fn set_workers(settings: &mut Settings, text: &str) -> Result<(), String> {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub database_direct: Option<Secret>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where the numbers for Prometheus are told, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// How many imports run at the same time.
     pub workers: Workers,
     /// How far a signature's time may be from the clock, in seconds.
@@ -100,6 +102,7 @@ impl Default for Settings {
             database: None,
             database_direct: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: None,
             workers: Workers::PerCore,
             freshness_seconds: 15 * 60,
             body_bytes_max: 64 << 20,
@@ -350,7 +353,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

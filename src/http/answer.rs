@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::metrics::{REQUESTS, SIGNATURE_FAILURES};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 
@@ -73,6 +74,7 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     let id = Uuid::new_v4().simple().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let mut response = next.run(request).await;
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {
         let close = response.headers_mut().remove("connection");
@@ -84,14 +86,30 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }
+    count(route.as_deref(), response.status());
     log(&id, &method, &path, response.status(), started);
     response
+}
+
+/// A path is counted by its template: what a stranger makes up is one route.
+fn count(route: Option<&str>, status: StatusCode) {
+    let class = match status.as_u16() {
+        ..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500.. => "5xx",
+    };
+    REQUESTS.add(&[route.unwrap_or("none"), class], 1);
 }
 
 fn write(refused: Refused, id: &str) -> Response {
     let problem = match refused {
         Refused::Problem(problem) => {
             tracing::debug!(request = id, code = problem.code.entry().word, "request refused");
+            if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+                SIGNATURE_FAILURES.add(&[problem.code.entry().word], 1);
+            }
             *problem
         }
         Refused::Unavailable(why) => {

@@ -16,6 +16,7 @@ use super::path::{PathId, program_of};
 use super::signed::Signed;
 use crate::command::{Command, CommandId, CommandState};
 use crate::import::NotApplied;
+use crate::metrics::IMPORTS;
 use crate::problem::{Code, Problem};
 use crate::store::{Cancellation, CommandQuery, StateFilter};
 use crate::tenant::{AccountId, Token};
@@ -57,7 +58,9 @@ pub(super) async fn cancel(
     let Token { account, name, .. } = &signed.token;
     match state.store.cancel(*account, id, name, signed.now_ms).await?.ok_or_else(not_found)? {
         Cancellation::TooLate => return Err(too_late().into()),
-        Cancellation::Done | Cancellation::Asked => {}
+        // No worker comes to it.
+        Cancellation::Done => IMPORTS.add(&[NotApplied::Cancelled.as_str()], 1),
+        Cancellation::Asked => {}
     }
     tracing::info!(request = signed.request_id, command = %id, "cancelling was asked for");
     let wait = Wait::asked(&signed.headers, state.settings.wait_max).at_least(CANCEL_WAIT);

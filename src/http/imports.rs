@@ -1,6 +1,7 @@
 //! `POST /v2/programs/{id}/participants`: an import is checked, accepted and answered with its place.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -15,6 +16,7 @@ use super::path::{PathId, program_of};
 use super::signed::Signed;
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
+use crate::metrics::ACCEPT;
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
 use crate::wire::{ImportRequest, read_import};
@@ -44,7 +46,9 @@ pub(super) async fn accept(
     check_media_type(&signed.headers)?;
     let key = idempotency_key(&signed)?;
     let (signed, request) = read_body(signed, program.id).await?;
+    let started = Instant::now();
     let accepted = state.store.accept(new_command(&state, &signed, program.id, key, request)).await?;
+    ACCEPT.observe(started.elapsed());
     test_point("accept.after_commit");
     if let Accepted::New(command) = accepted {
         tracing::info!(request = signed.request_id, %command, program = %program.id, "import accepted");

@@ -1,6 +1,7 @@
 //! The HTTP API: which path asks for what, who may ask, and how answers look on the wire.
 //!
-//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]. Nothing is decided
+//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]. The exceptions are in
+//! `health`: they tell whether the service works, and nothing of what it holds. Nothing is decided
 //! here that is not about HTTP; nothing here knows SQL, or that there is a worker.
 
 mod answer;
@@ -9,6 +10,7 @@ mod commands;
 mod contacts;
 mod export;
 mod failed_rows;
+mod health;
 mod imports;
 mod parameters;
 mod path;
@@ -28,6 +30,8 @@ use crate::command::Clock;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use answer::Refused;
+pub use health::watch_router;
+use health::{Watched, health};
 use signed::Signed;
 
 /// The limits and windows of the HTTP API, with their units.
@@ -62,6 +66,7 @@ pub(crate) struct HttpState {
 
 /// The HTTP API over a store, as a service for a listener. `stopping` turns true when the service is to stop.
 pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
+    let watched = Watched { store: Arc::clone(&store), clock: Arc::clone(&clock), stopping: stopping.clone() };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let state = Arc::new(HttpState {
         store,
@@ -84,6 +89,7 @@ pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopp
         .route("/v1/participants/{participant}", get(contacts::one).fallback(only_get))
         .route("/v1/programs/{program}", get(programs::program).fallback(only_get))
         .route("/v1/programs/{program}/participants", get(contacts::of_program).fallback(only_get))
+        .merge(health(watched))
         .fallback(nowhere)
         .layer(axum::middleware::from_fn(answer::finish))
         .with_state(state)

@@ -222,6 +222,15 @@ pub struct AccountPage {
     pub parts: Vec<(Program, Vec<Contact>)>,
 }
 
+/// What waits or runs, of all programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backlog {
+    /// How many commands.
+    pub commands: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_created_ms: Option<i64>,
+}
+
 /// All contacts of a program at one moment, read bit by bit. Blocking: it is used from a thread of its own.
 pub trait ContactSnapshot: Send {
     /// The next ones in the order of creation, some thousand at most; none at the end.
@@ -277,6 +286,9 @@ pub trait Store: Send + Sync + 'static {
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError>;
     /// Revokes a token at once and for good; `Refused` if there is none, or it already is.
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError>;
+
+    /// How much waits or runs, for who watches the service.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
 
     // Requests.
 

@@ -110,6 +110,7 @@ macro_rules! scenes {
 }
 
 mod cancelling;
+mod keeping;
 mod reading;
 
 scenes![

@@ -42,8 +42,8 @@ use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connec
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
-    Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
+    OpenAs, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
@@ -257,6 +257,10 @@ impl Store for PostgresStore {
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
         ask!(self, |client| accounts::revoke_token(&client, token, now_ms))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        ask!(self, |client| queue::backlog(&client))
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {

@@ -17,7 +17,7 @@ use super::import_connection::SESSION_NAME;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
-use crate::store::{StoreError, record};
+use crate::store::{Backlog, StoreError, record};
 use crate::tenant::{AccountId, ProgramId};
 
 /// The database's clock, in milliseconds and microseconds since 1970-01-01 UTC.
@@ -455,4 +455,21 @@ async fn hear_of_cancelled(
         shared.queue.cancel(CommandId(row.try_get(0).context(looking)?), &by);
     }
     Ok(())
+}
+
+/// What waits or runs, of all programs. A cancelled command counts until those before it are over.
+pub(super) async fn backlog(client: &Lent) -> Result<Backlog, StoreError> {
+    let measuring = || "measuring the queues";
+    let row = query_opt(
+        client,
+        "SELECT coalesce(sum(next_seq - head), 0)::bigint, min(created_ms)
+         FROM lane JOIN command ON command.program = lane.program AND command.seq = lane.head
+         WHERE head < next_seq",
+        &[],
+        || measuring().to_owned(),
+    )
+    .await?
+    .ok_or_else(|| StoreError::Fault(format!("{}: no answer", measuring())))?;
+    let commands: i64 = row.try_get(0).context(measuring)?;
+    Ok(Backlog { commands: commands.cast_unsigned(), oldest_created_ms: row.try_get(1).context(measuring)? })
 }

@@ -10,7 +10,7 @@ use crate::command::{
     Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
 };
 use crate::import::Report;
-use crate::store::{Cancellation, CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
+use crate::store::{Backlog, Cancellation, CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) an accepting transaction clears away: more than it adds, so that they
@@ -333,6 +333,18 @@ fn position(catalogue: &Connection, program: ProgramId, sequence: i64) -> Result
         .and_then(|mut select| select.query_row(params![program.0.as_bytes().as_slice(), sequence], |row| row.get(0)))
         .context(|| format!("measuring the queue of program {program}"))?;
     Ok(before.cast_unsigned() + 1)
+}
+
+pub(super) fn backlog(catalogue: &Connection) -> Result<Backlog, StoreError> {
+    catalogue
+        .prepare_cached("SELECT count(*), min(created_ms) FROM command WHERE state <> 'complete'")
+        .and_then(|mut select| {
+            let backlog = |row: &Row<'_>| {
+                Ok(Backlog { commands: row.get::<_, i64>(0)?.cast_unsigned(), oldest_created_ms: row.get(1)? })
+            };
+            select.query_row([], backlog)
+        })
+        .context(|| "measuring the queues")
 }
 
 pub(super) fn exists(catalogue: &Connection, command: CommandId) -> Result<bool, StoreError> {

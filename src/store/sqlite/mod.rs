@@ -48,8 +48,8 @@ use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
-    Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
+    OpenAs, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
@@ -297,6 +297,10 @@ impl Store for SqliteStore {
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
         let token = token.to_owned();
         self.write(move |catalogue| accounts::revoke_token(catalogue, &token, now_ms)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.read(|_, catalogue| commands::backlog(catalogue)).await
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
