@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::command::{Clock, Workers};
+use crate::command::{Clock, Kept, Workers, keep};
 use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router, watch_router};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
@@ -141,6 +141,7 @@ pub struct Service {
     server: JoinHandle<io::Result<()>>,
     /// The listener of those that watch the service; it answers until the end.
     watcher: Option<Handle<SocketAddr>>,
+    keeper: JoinHandle<()>,
     drain: Duration,
 }
 
@@ -155,6 +156,7 @@ impl Service {
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
+        let keeper = keep(Arc::clone(&store), kept(settings), clock(), stopped.clone());
         let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
@@ -165,7 +167,7 @@ impl Service {
         let server = tokio::spawn(server.serve(app.into_make_service()));
         let workers = Workers::start(&store, settings.workers.count(), clock());
         let drain = Duration::from_secs(settings.drain_seconds);
-        Ok(Service { address, store, workers, stopping, handle, server, watcher, drain })
+        Ok(Service { address, store, workers, stopping, handle, server, watcher, keeper, drain })
     }
 
     /// Where it listens.
@@ -186,6 +188,8 @@ impl Service {
         if let Some(watcher) = self.watcher {
             watcher.shutdown();
         }
+        // It has been told; a step that it is at may break off.
+        self.keeper.abort();
         if !drained {
             tracing::warn!("imports were still running at the end of the drain time; the next start carries them out");
             return;
@@ -227,6 +231,11 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
         wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
     }
+}
+
+fn kept(settings: &Settings) -> Kept {
+    let days = |count: u64| Duration::from_secs(count * 24 * 60 * 60);
+    Kept { payloads: days(settings.payloads_kept_days), commands: days(settings.commands_kept_days) }
 }
 
 fn clock() -> Clock {

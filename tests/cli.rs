@@ -398,6 +398,8 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         prefer_wait_seconds_max = 60
         drain_seconds = 5
         lease_seconds = 10
+        commands_kept_days = 30
+        payloads_kept_days = 7
         log_format = "text"
         log_level = "auto"
         # master_key = ""

@@ -86,6 +86,12 @@ pub(super) struct ServiceArgs {
     /// A second address, where Prometheus finds /metrics; nowhere by default
     #[arg(long, env = "ROSTER_METRICS_LISTEN", value_name = "ADDR", hide_short_help = true)]
     metrics_listen: Option<String>,
+    /// How long complete commands and their reports are kept [default: 30]
+    #[arg(long, env = "ROSTER_COMMANDS_KEPT_DAYS", value_name = "N", hide_short_help = true)]
+    commands_kept_days: Option<String>,
+    /// How long uploaded files are kept after their commands are complete [default: 7]
+    #[arg(long, env = "ROSTER_PAYLOADS_KEPT_DAYS", value_name = "N", hide_short_help = true)]
+    payloads_kept_days: Option<String>,
 }
 
 impl GlobalArgs {
@@ -132,6 +138,8 @@ impl ServiceArgs {
             drain_seconds,
             lease_seconds,
             metrics_listen,
+            commands_kept_days,
+            payloads_kept_days,
         } = self;
         let mut given = data.given();
         given.extend(present([
@@ -146,6 +154,8 @@ impl ServiceArgs {
             ("drain_seconds", drain_seconds),
             ("lease_seconds", lease_seconds),
             ("metrics_listen", metrics_listen),
+            ("commands_kept_days", commands_kept_days),
+            ("payloads_kept_days", payloads_kept_days),
         ]));
         given
     }

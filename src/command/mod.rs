@@ -4,6 +4,7 @@
 
 mod carry_out;
 mod completions;
+mod keeper;
 pub(crate) mod test_point;
 mod worker;
 
@@ -16,6 +17,7 @@ use crate::import::{ImportOptions, Report};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 pub use completions::{Completions, Watch};
+pub use keeper::{Kept, keep};
 pub use worker::{ATTEMPTS_MAX, PASSING_TRIES_MAX, TRIES_MAX, Workers};
 
 /// The time now, in milliseconds since 1970-01-01 UTC. Read at the edges only, and passed on as `now_ms`.

@@ -17,7 +17,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 17] = [
+pub(super) const KEYS: [Key; 19] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -64,6 +64,18 @@ pub(super) const KEYS: [Key; 17] = [
         print: |settings| Some(settings.lease_seconds.to_string()),
     },
     Key {
+        name: "commands_kept_days",
+        set: |settings, text| {
+            whole(text, COMMANDS_KEPT_DAYS_MIN, KEPT_DAYS_MAX).map(|days| settings.commands_kept_days = days)
+        },
+        print: |settings| Some(settings.commands_kept_days.to_string()),
+    },
+    Key {
+        name: "payloads_kept_days",
+        set: |settings, text| whole(text, 1, KEPT_DAYS_MAX).map(|days| settings.payloads_kept_days = days),
+        print: |settings| Some(settings.payloads_kept_days.to_string()),
+    },
+    Key {
         name: "log_format",
         set: set_log_format,
         print: |settings| Some(quoted(if settings.log_format == LogFormat::Text { "text" } else { "json" })),
@@ -79,6 +91,12 @@ pub(super) const KEYS: [Key; 17] = [
 
 /// The word that leaves a setting to the program.
 const AUTO: &str = "auto";
+
+/// Longer than any signature is remembered (four days, at the widest `freshness_seconds`): a request that is sent again is
+/// answered with its command.
+const COMMANDS_KEPT_DAYS_MIN: u64 = 5;
+/// A hundred years.
+const KEPT_DAYS_MAX: u64 = 36_500;
 
 /// The largest limit in bytes that can be set: 64 GiB.
 const BYTES_MAX: u64 = 64 << 30;

@@ -48,6 +48,10 @@ pub struct Settings {
     pub drain_seconds: u64,
     /// How long another node's work is left alone without a sign of life, in seconds.
     pub lease_seconds: u64,
+    /// How long a complete command is kept, in days.
+    pub commands_kept_days: u64,
+    /// How long its upload is kept, in days.
+    pub payloads_kept_days: u64,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged; `None`: it depends on the command.
@@ -111,6 +115,8 @@ impl Default for Settings {
             prefer_wait_seconds_max: 60,
             drain_seconds: 30,
             lease_seconds: 10,
+            commands_kept_days: 30,
+            payloads_kept_days: 7,
             log_format: LogFormat::Text,
             log_level: None,
             master_key: MasterKey::InData,
@@ -353,7 +359,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

@@ -231,6 +231,31 @@ pub struct Backlog {
     pub oldest_created_ms: Option<i64>,
 }
 
+/// What is past its time: of what is complete, that which ended before these moments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// Uploads.
+    pub payloads_before_ms: i64,
+    /// Commands; their uploads go with them.
+    pub commands_before_ms: i64,
+}
+
+impl Past {
+    /// Before which moment a command ended whose upload is to go.
+    fn uploads_before_ms(self) -> i64 {
+        self.payloads_before_ms.max(self.commands_before_ms)
+    }
+}
+
+/// What has been removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// Commands whose uploads went.
+    pub uploads: u64,
+    /// Commands that went.
+    pub commands: u64,
+}
+
 /// All contacts of a program at one moment, read bit by bit. Blocking: it is used from a thread of its own.
 pub trait ContactSnapshot: Send {
     /// The next ones in the order of creation, some thousand at most; none at the end.
@@ -375,6 +400,9 @@ pub trait Store: Send + Sync + 'static {
     /// Opens the import's transaction, or tells that an earlier attempt committed it. `LostClaim` if another attempt has
     /// taken over; `Cancelled` if it was cancelled, and not applied before. Blocking.
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError>;
+    /// Removes what is complete and past its time, so many uploads and commands at most; the oldest go first. Nothing that
+    /// waits or runs is touched, and what a request is known by stays as it is.
+    async fn forget(&self, past: Past, count_max: u32) -> Result<Forgotten, StoreError>;
     /// Finishes what must not be lost, and closes. No other call comes after it.
     async fn close(&self) -> Result<(), StoreError>;
 }

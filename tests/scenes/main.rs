@@ -18,6 +18,7 @@ mod keeping;
 mod nodes;
 mod ordering;
 mod reading;
+mod removing;
 mod sdk;
 mod signing;
 mod strangers;

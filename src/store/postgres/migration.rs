@@ -27,6 +27,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 },
     // Who does not know of cancelled commands would carry one out that is complete.
     Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 2 },
+    Step { sql: include_str!("../../../migrations/postgres/0006_keeping.sql"), works_with: 2 },
 ];
 
 /// What this program knows.

@@ -13,6 +13,7 @@ mod connection;
 mod contacts;
 mod import_connection;
 mod import_tx;
+mod keeping;
 mod migration;
 mod notice;
 mod payloads;
@@ -43,7 +44,7 @@ use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
-    OpenAs, Store, StoreError, refusal,
+    Forgotten, OpenAs, Past, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
@@ -431,6 +432,10 @@ impl Store for PostgresStore {
 
     fn begin_import(&self, claim: &Claim, now_ms: i64) -> Result<Begin, StoreError> {
         import_tx::begin(&self.shared, &self.handle, claim, now_ms)
+    }
+
+    async fn forget(&self, past: Past, count_max: u32) -> Result<Forgotten, StoreError> {
+        ask!(self, READ_WITHIN, |client| keeping::forget(&client, past, count_max))
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -347,9 +347,10 @@ pub(super) fn backlog(catalogue: &Connection) -> Result<Backlog, StoreError> {
         .context(|| "measuring the queues")
 }
 
-pub(super) fn exists(catalogue: &Connection, command: CommandId) -> Result<bool, StoreError> {
+/// Whether there is a command, and its upload is kept.
+pub(super) fn has_file(catalogue: &Connection, command: CommandId) -> Result<bool, StoreError> {
     catalogue
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE id = ?1)")
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE id = ?1 AND file_removed = 0)")
         .and_then(|mut select| select.query_row([command.0.as_bytes().as_slice()], |row| row.get(0)))
         .context(|| format!("looking for command {command}"))
 }

@@ -18,6 +18,7 @@ mod commands;
 mod connection;
 mod contacts;
 mod import_tx;
+mod keeping;
 mod lanes;
 mod migration;
 mod payloads;
@@ -49,7 +50,7 @@ use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
-    OpenAs, Store, StoreError, refusal,
+    Forgotten, OpenAs, Past, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
@@ -128,7 +129,7 @@ impl SqliteStore {
         let key = check_key(&catalogue, master_key)?;
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
         if let OpenAs::Server = open_as {
-            payloads.remove_orphans(|command| commands::exists(&catalogue, command))?;
+            payloads.remove_orphans(|command| commands::has_file(&catalogue, command))?;
             commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.push(waiting));
         }
         let inner = Inner {
@@ -515,6 +516,10 @@ impl Store for SqliteStore {
             program,
         };
         import_tx::begin(start, now_ms)
+    }
+
+    async fn forget(&self, past: Past, count_max: u32) -> Result<Forgotten, StoreError> {
+        keeping::forget(self, past, count_max).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

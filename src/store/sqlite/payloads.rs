@@ -59,22 +59,28 @@ impl Payloads {
         }
     }
 
-    /// Removes what a crash left: unfinished files, and files whose command `exists` does not know.
+    /// Removes the upload of a command, if it is a file.
+    pub(super) fn remove(&self, command: CommandId) -> Result<(), StoreError> {
+        let path = self.path(command, FINISHED);
+        remove(&path).context(|| format!("removing {}", path.display()))
+    }
+
+    /// Removes what a crash left: unfinished files, and files of commands that are not there or have none.
     pub(super) fn remove_orphans(
         &self,
-        exists: impl Fn(CommandId) -> Result<bool, StoreError>,
+        has_file: impl Fn(CommandId) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let listing = || format!("listing {}", self.0.display());
         for entry in fs::read_dir(&self.0).context(listing)? {
             let path = entry.context(listing)?.path();
             let keep = match (path.extension().and_then(|end| end.to_str()), command_of(&path)) {
-                (Some(FINISHED), Some(command)) => exists(command)?,
+                (Some(FINISHED), Some(command)) => has_file(command)?,
                 (Some(UNFINISHED), Some(_)) => false,
                 // Not ours: left alone.
                 _ => true,
             };
             if !keep {
-                tracing::info!(path = %path.display(), "removing an upload that was never accepted");
+                tracing::info!(path = %path.display(), "removing an upload that no command has");
                 remove(&path).context(|| format!("removing {}", path.display()))?;
             }
         }

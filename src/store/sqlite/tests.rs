@@ -321,3 +321,26 @@ fn processes_that_open_a_new_directory_at_once_agree() {
         }
     });
 }
+
+#[tokio::test]
+async fn a_file_whose_removal_was_written_down_goes_at_the_next_start_if_not_at_once() {
+    let data = directory();
+    let store = serve(data.path());
+    let (program, token) = tenant(&store).await;
+    let first = request(&program, token, 1);
+    store.accept(first.clone()).await.expect("accepted");
+    store.accept(request(&program, token, 2)).await.expect("accepted");
+    import(&store, data.path(), 1).await;
+    let name = format!("payloads/{}.csv", first.id);
+    let kept = fs::read(data.path().join(&name)).expect("its file");
+    let past = Past { payloads_before_ms: i64::MAX, commands_before_ms: 0 };
+    assert_eq!(store.forget(past, 10).await.expect("forgotten"), Forgotten { uploads: 1, commands: 0 });
+    assert!(!data.path().join(&name).exists());
+    assert_eq!(payload_files(data.path()).len(), 1, "that of the command that waits");
+    // As if the process had died between the two.
+    drop(store);
+    fs::write(data.path().join(&name), kept).expect("written");
+    drop(serve(data.path()));
+    assert!(!data.path().join(&name).exists());
+    assert_eq!(payload_files(data.path()).len(), 1);
+}
