@@ -40,10 +40,10 @@ fn every_fault_of_a_body_is_told(home: Home) {
         /options/existing wrong_type
         /options/mode missing_member
         /options/absent unknown_value
-        /options/dryRun unknown_member
+        /options/dryrun unknown_member
         /participants missing_member"#]]
     .assert_eq(&faults(
-        r#"{"program":"x","more":{},"options":{"new":"all","existing":1,"absent":"remove","dryRun":true}}"#,
+        r#"{"program":"x","more":{},"options":{"new":"all","existing":1,"absent":"remove","dryrun":true}}"#,
     ));
     assert_eq!(faults("not json"), " bad_json");
     assert_eq!(faults(r#"{"participants":"\udc00"}"#), " bad_json");

@@ -3,7 +3,6 @@
 use tokio_postgres::types::Type;
 
 use super::connection::{Context, Lent, begin};
-use super::queue::NEXT_HEAD;
 use crate::command::CommandId;
 use crate::import::Report;
 use crate::store::{Cancellation, StoreError, record};
@@ -68,7 +67,8 @@ pub(super) async fn cancel(
         .await
         .context(cancelling)?;
     if is_head && finished.is_some() {
-        tx.execute_typed(&format!("UPDATE lane SET head = {NEXT_HEAD} WHERE program = $1"), &[(&program, Type::UUID)])
+        // Should the next be complete as well, who takes it passes it over.
+        tx.execute_typed("UPDATE lane SET head = head + 1 WHERE program = $1", &[(&program, Type::UUID)])
             .await
             .context(cancelling)?;
     }

@@ -246,19 +246,12 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
     Ok(Some(Taken::Claim(Box::new(claim))))
 }
 
-/// The head of a lane after a command of it is complete: the next that is not. (A statement that waited for the lane's lock
-/// may still see one that has become complete meanwhile; then whoever takes it passes it over.)
-pub(super) const NEXT_HEAD: &str =
-    "coalesce((SELECT min(seq) FROM command WHERE command.program = lane.program AND command.seq > lane.head
-               AND command.finished_ms IS NULL), lane.next_seq)";
-
-/// Moves a lane on from a complete command.
+/// Moves a lane on from a complete command. By one, always: a statement that looked for the next that is not complete would, after
+/// waiting for the lane's lock, know the lane as it is and the commands as they were, and pass over one that was accepted meanwhile.
 async fn pass_over(client: &Lent, claim: &Claim) -> Result<(), StoreError> {
     execute(
         client,
-        &format!(
-            "UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL WHERE {STANDS}"
-        ),
+        &format!("UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL WHERE {STANDS}"),
         &[(&claim.program.0, Type::UUID), (&claim.sequence, Type::INT8), (&claim.attempt.cast_signed(), Type::INT4)],
         || format!("passing command {} over", claim.command),
     )
@@ -311,7 +304,7 @@ pub(super) async fn finish(
             &client,
             &format!(
                 "WITH done AS (
-                     UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL,
+                     UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
                        ready_us = {NOW_US}
                      WHERE {STANDS} RETURNING lane.program
                  )
