@@ -66,6 +66,7 @@ fn help() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:
@@ -121,6 +122,8 @@ fn help() {
                                                   ROSTER_MAX_UPDATED]
                   --max-errors <N>                Apply nothing if more than N rows fail [env:
                                                   ROSTER_MAX_ERRORS]
+                  --errors <FILE>                 Write the rows that failed to this file, with what was wrong;
+                                                  corrected, it can be imported as it is [env: ROSTER_ERRORS]
                   --no-wait                       Do not wait for the result: print the command's location [env:
                                                   ROSTER_NO_WAIT]
                   --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
@@ -218,6 +221,7 @@ fn usage_errors_are_yours() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:
