@@ -66,6 +66,7 @@ fn help() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:
@@ -220,6 +221,7 @@ fn usage_errors_are_yours() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:

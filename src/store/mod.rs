@@ -4,6 +4,7 @@
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
 mod account_page;
+pub(crate) mod moving;
 pub mod postgres;
 mod record;
 mod refusal;

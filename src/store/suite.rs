@@ -27,8 +27,8 @@ use crate::import::{
 };
 use crate::tenant::{AccountId, NewProgram, Program, ProgramId, Secret, TokenNumber};
 
-const NOW: i64 = 1_763_812_800_000;
-const HOUR: i64 = 60 * 60 * 1_000;
+pub(super) const NOW: i64 = 1_763_812_800_000;
+pub(super) const HOUR: i64 = 60 * 60 * 1_000;
 const QUEUE_MAX: u32 = 5;
 
 /// A place where a store's data lives, so that it can be opened again.
@@ -143,14 +143,14 @@ scenes![
 // Makers.
 
 /// An account with a program and a token.
-struct Tenant {
-    account: AccountId,
-    program: ProgramId,
+pub(super) struct Tenant {
+    pub(super) account: AccountId,
+    pub(super) program: ProgramId,
     tag: ProgramTag,
-    token: TokenNumber,
+    pub(super) token: TokenNumber,
 }
 
-async fn tenant(store: &dyn Store, name: &str) -> Tenant {
+pub(super) async fn tenant(store: &dyn Store, name: &str) -> Tenant {
     let account = store.create_account(name, NOW).await.expect("an account").id;
     let program = program(store, account, name).await;
     let text = format!("token of {name}");
@@ -159,7 +159,7 @@ async fn tenant(store: &dyn Store, name: &str) -> Tenant {
     Tenant { account, program: program.id, tag: program.tag, token }
 }
 
-async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
+pub(super) async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
     let new = NewProgram { name: name.to_owned(), region: Region::US, phone: None, timezone: None };
     store.create_program(account, new, NOW).await.expect("a program")
 }
@@ -169,7 +169,7 @@ fn options() -> ImportOptions {
 }
 
 /// A request; its number is in its signature and digest.
-fn request(tenant: &Tenant, number: u8) -> NewCommand {
+pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
     NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
@@ -185,20 +185,20 @@ fn request(tenant: &Tenant, number: u8) -> NewCommand {
     }
 }
 
-fn with_key(new: NewCommand, key: &str, body: u8) -> NewCommand {
+pub(super) fn with_key(new: NewCommand, key: &str, body: u8) -> NewCommand {
     let forgotten_before_ms = new.created_ms - 24 * HOUR;
     let idempotency = Some(IdempotencyKey { key: key.to_owned(), body_digest: [body; 32], forgotten_before_ms });
     NewCommand { idempotency, ..new }
 }
 
-async fn accept(store: &dyn Store, tenant: &Tenant, number: u8) -> CommandId {
+pub(super) async fn accept(store: &dyn Store, tenant: &Tenant, number: u8) -> CommandId {
     match store.accept(request(tenant, number)).await.expect("accepted") {
         Accepted::New(id) => id,
         other => unreachable!("{other:?}"),
     }
 }
 
-async fn claim(store: &dyn Store) -> Claim {
+pub(super) async fn claim(store: &dyn Store) -> Claim {
     store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim")
 }
 
@@ -216,12 +216,12 @@ async fn command(store: &dyn Store, tenant: &Tenant, id: CommandId) -> Command {
 }
 
 /// The report of an import that added so many and was applied.
-fn report(added: u64) -> Report {
+pub(super) fn report(added: u64) -> Report {
     let counts = Counts { read: added, added, ..Counts::default() };
     Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }
 
-fn number(number: u64) -> ContactNumber {
+pub(super) fn number(number: u64) -> ContactNumber {
     ContactNumber::new(number).expect("in range")
 }
 
@@ -236,7 +236,7 @@ fn profile(first_name: &str) -> Profile {
 }
 
 /// The contact of a number, with a phone and a customer's id that tell it.
-fn addition(at: u64) -> Change {
+pub(super) fn addition(at: u64) -> Change {
     Change::Add(Addition {
         number: number(at),
         customer_id: format!("c{at}"),
@@ -246,12 +246,12 @@ fn addition(at: u64) -> Change {
     })
 }
 
-fn unchanged(at: u64) -> Update {
+pub(super) fn unchanged(at: u64) -> Update {
     let times = FieldTimes::default();
     Update { number: number(at), customer_id: None, phone: None, active: None, profile: None, times }
 }
 
-fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
+pub(super) fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
     match store.begin_import(claim, now_ms).expect("begun") {
         Begin::Open(import) => import,
         Begin::AlreadyApplied(_) => unreachable!("it was applied already"),
@@ -259,7 +259,7 @@ fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
 }
 
 /// Imports changes as one whole command.
-async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Change], now_ms: i64) {
+pub(super) async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Change], now_ms: i64) {
     accept(store, tenant, number).await;
     let claim = claim(store).await;
     let mut tx = begin(store, &claim, now_ms);
@@ -269,14 +269,14 @@ async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Chang
 }
 
 const EVERYBODY: ContactFilter = ContactFilter { active_only: false, updated_after_ms: None };
-const ACTIVE: ContactFilter = ContactFilter { active_only: true, updated_after_ms: None };
-const ALL: ContactQuery = ContactQuery { filter: EVERYBODY, start: PageStart::Offset(0), count: 1_000 };
+pub(super) const ACTIVE: ContactFilter = ContactFilter { active_only: true, updated_after_ms: None };
+pub(super) const ALL: ContactQuery = ContactQuery { filter: EVERYBODY, start: PageStart::Offset(0), count: 1_000 };
 
 async fn page(store: &dyn Store, tenant: &Tenant, query: ContactQuery) -> ContactPage {
     store.contacts(tenant.account, tenant.program, query).await.expect("a page")
 }
 
-async fn contacts(store: &dyn Store, tenant: &Tenant) -> Vec<Contact> {
+pub(super) async fn contacts(store: &dyn Store, tenant: &Tenant) -> Vec<Contact> {
     page(store, tenant, ALL).await.contacts
 }
 
@@ -288,7 +288,7 @@ fn look_up(tx: &mut dyn ImportTx, keys: &[IdentityKeys<'_>]) -> Vec<RowFound> {
     tx.lookup(Lookup { keys, values: true, phones_of_existing: true, phones_of_new: true }).expect("looked up")
 }
 
-fn refused<T>(result: Result<T, StoreError>) -> String {
+pub(super) fn refused<T>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Refused(sentence)) => sentence,
         Err(other) => unreachable!("{other}"),

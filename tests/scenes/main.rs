@@ -14,6 +14,7 @@ mod correcting;
 mod crashing;
 mod faults;
 mod importing;
+mod moving;
 mod nodes;
 mod ordering;
 mod reading;

@@ -3,6 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::connection::{Context, Lent, begin};
+use super::moving::{IS_MOVING, refuse_work};
 use crate::command::CommandId;
 use crate::import::Report;
 use crate::store::{Cancellation, StoreError, record};
@@ -32,7 +33,9 @@ pub(super) async fn cancel(
     // From here on nobody claims, commits or completes it but this transaction.
     let lane = tx
         .query_typed_one(
-            "SELECT head = $2, head = $2 AND attempt > 0, head > $2 FROM lane WHERE program = $1 FOR UPDATE",
+            &format!(
+                "SELECT head = $2, head = $2 AND attempt > 0, head > $2, {IS_MOVING} FROM lane WHERE program = $1 FOR UPDATE"
+            ),
             &[(&program, Type::UUID), (&sequence, Type::INT8)],
         )
         .await
@@ -42,6 +45,9 @@ pub(super) async fn cancel(
     let is_over: bool = lane.try_get(2).context(cancelling)?;
     if is_over {
         return Ok(Some(Cancellation::TooLate));
+    }
+    if lane.try_get(3).context(cancelling)? {
+        return Err(refuse_work(tx.client()).await?);
     }
     // One that was claimed before may have been applied: whoever claims it next looks.
     let (report, finished) = if was_claimed {

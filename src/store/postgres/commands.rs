@@ -4,6 +4,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::connection::{Context, Lent, begin, execute, is_taken};
+use super::moving::{IS_MOVING, refuse_work};
 use super::payloads;
 use super::queue::NOW_MS;
 use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
@@ -169,12 +170,18 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
         payloads::write(client, new).await?;
     }
     let lane = Lane::lock(client, new).await?;
+    let is_moving = lane.as_ref().is_some_and(|lane| lane.is_moving);
     match known(client, new).await? {
+        // Nothing is written any more, not even that.
+        Some(Known::Key(accepted @ Accepted::Replayed(_))) if is_moving => return Ok(Decision::Answer(accepted)),
         Some(Known::Key(Accepted::Replayed(command))) => return Ok(Decision::SameKey(command)),
         Some(Known::Signature(accepted) | Known::Key(accepted)) => return Ok(Decision::Answer(accepted)),
         None => {}
     }
     let Some(lane) = lane else { return Err(refusal::no_program(new.account, new.program)) };
+    if is_moving {
+        return Err(refuse_work(client).await?);
+    }
     if lane.next_seq - lane.head >= i64::from(queue_max) {
         return Ok(Decision::Answer(Accepted::QueueFull));
     }
@@ -196,6 +203,8 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
 struct Lane {
     head: i64,
     next_seq: i64,
+    /// Nothing may be accepted.
+    is_moving: bool,
 }
 
 impl Lane {
@@ -203,13 +212,17 @@ impl Lane {
         let locking = || format!("locking the queue of program {}", new.program);
         let found = client
             .query_typed_opt(
-                "SELECT head, next_seq FROM lane WHERE program = $1 AND account = $2 FOR UPDATE",
+                &format!("SELECT head, next_seq, {IS_MOVING} FROM lane WHERE program = $1 AND account = $2 FOR UPDATE"),
                 &[(&new.program.0, Type::UUID), (&new.account.0, Type::UUID)],
             )
             .await
             .context(locking)?;
         let Some(row) = found else { return Ok(None) };
-        Ok(Some(Lane { head: row.try_get(0).context(locking)?, next_seq: row.try_get(1).context(locking)? }))
+        Ok(Some(Lane {
+            head: row.try_get(0).context(locking)?,
+            next_seq: row.try_get(1).context(locking)?,
+            is_moving: row.try_get(2).context(locking)?,
+        }))
     }
 }
 

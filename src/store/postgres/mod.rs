@@ -14,6 +14,7 @@ mod contacts;
 mod import_connection;
 mod import_tx;
 mod migration;
+mod moving;
 mod notice;
 mod payloads;
 mod queue;
@@ -39,6 +40,7 @@ use tokio_postgres::types::Type;
 
 use self::accounts::SealedToken;
 use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
+pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
@@ -109,6 +111,8 @@ impl PostgresStore {
         let pool = connection::pool(connection::sessions(url.expose())?, connections_max)?;
         let renewals = connection::pool(connection::sessions(url.expose())?, 1)?;
         migration::migrate(&pool, &migration::steps()?).await?;
+        // Of one that was moved away the accepting and claiming statements know.
+        moving::check_standing(&pool, &moving::place(url.expose())?, open_as).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let queue = Queue::new(look_every);

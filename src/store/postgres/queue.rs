@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::connection::{ANSWERED_WITHIN, Context, Lent, connection, execute, query_opt, within};
 use super::import_connection::SESSION_NAME;
+use super::moving::IS_MOVING;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
@@ -205,6 +206,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      JOIN command ON command.program = lane.program AND command.seq = lane.head
                      WHERE command.payload_bytes <= $3 AND head < next_seq
                        AND (NOT running OR (lease_until_ms <= {NOW_MS} AND NOT {}))
+                       AND NOT {IS_MOVING}
                      ORDER BY turn.served_us, lane.ready_us, lane.program
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
                  ), taken AS (

@@ -1,7 +1,7 @@
 //! Uploads that are too large to live in the catalogue: files of their own, durable before their command is.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::connection::Context;
@@ -57,6 +57,60 @@ impl Payloads {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some).context(|| format!("opening {}", path.display())),
         }
+    }
+
+    /// The size of a payload in bytes, if there is a file of it.
+    pub(super) fn length(&self, command: CommandId) -> Result<Option<u64>, StoreError> {
+        let path = self.path(command, FINISHED);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// Up to so many bytes of a payload, from a place on; fewer at its end.
+    pub(super) fn read_at(&self, command: CommandId, from: u64, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        let mut file = self.open(command)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(bytes_max as u64).read_to_end(&mut bytes))
+            .context(|| format!("reading the payload of command {command}"))?;
+        Ok(bytes)
+    }
+
+    /// Writes a payload piece after piece, for a command that is not there yet: the first one begins anew, the last one makes
+    /// it durable.
+    pub(super) fn write_piece(
+        &self,
+        command: CommandId,
+        is_first: bool,
+        bytes: &[u8],
+        is_last: bool,
+    ) -> Result<(), StoreError> {
+        let unfinished = self.path(command, UNFINISHED);
+        let writing = || format!("writing {}", unfinished.display());
+        let mut options = File::options();
+        let file = if is_first { options.create(true).write(true).truncate(true) } else { options.append(true) };
+        let mut file = file.open(&unfinished).context(writing)?;
+        file.write_all(bytes).context(writing)?;
+        if is_last {
+            file.sync_all().context(writing)?;
+            fs::rename(&unfinished, self.path(command, FINISHED)).context(writing)?;
+            sync_directory(&self.0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is any payload.
+    pub(super) fn any(&self) -> Result<bool, StoreError> {
+        let listing = || format!("listing {}", self.0.display());
+        for entry in fs::read_dir(&self.0).context(listing)? {
+            if command_of(&entry.context(listing)?.path()).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes what a crash left: unfinished files, and files whose command `exists` does not know.

@@ -1,6 +1,6 @@
 //! What only this home does: its files, its locks, its key. What every home does is told in `store::suite`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
