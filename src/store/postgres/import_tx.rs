@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::absent::Absent;
 use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
 use super::contacts::contact_number;
 use super::import_connection::ImportConnection;
@@ -30,6 +31,8 @@ pub(super) struct PostgresImport {
     context: ImportContext,
     now_ms: i64,
     stock: Stock,
+    /// Of a program that had no contacts when the import began.
+    absent: Option<Absent>,
 }
 
 /// Opens the transaction, or tells that the command was applied already. Blocking.
@@ -47,6 +50,7 @@ pub(super) fn begin(shared: &Arc<Shared>, handle: &Handle, claim: &Claim, now_ms
         context,
         now_ms,
         stock,
+        absent: (stock.contacts == 0).then(Absent::of_empty_program),
     })))
 }
 
@@ -124,7 +128,12 @@ impl ImportTx for PostgresImport {
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        let finder = Finder { client: self.connection.client()?, program: self.claim.program, tag: self.context.tag };
+        let finder = Finder {
+            client: self.connection.client()?,
+            program: self.claim.program,
+            tag: self.context.tag,
+            absent: self.absent.as_ref(),
+        };
         blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, finder.find(lookup)))
     }
 
@@ -139,6 +148,9 @@ impl ImportTx for PostgresImport {
         let changer = Changer { client: self.connection.client()?, program: self.claim.program, now_ms: self.now_ms };
         blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, changer.change(changes)))?;
         self.stock = stock;
+        if let Some(absent) = &mut self.absent {
+            absent.learn(changes);
+        }
         Ok(())
     }
 
@@ -209,6 +221,7 @@ struct Finder<'a> {
     client: &'a Client,
     program: ProgramId,
     tag: ProgramTag,
+    absent: Option<&'a Absent>,
 }
 
 /// What is found, and the digits of the contacts that the ids of each row found, as far as they were read.
@@ -218,14 +231,17 @@ struct Findings {
 }
 
 impl Finder<'_> {
-    async fn find(&self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
+    async fn find<'a>(&self, lookup: Lookup<'a>) -> Result<Vec<RowFound>, StoreError> {
         let Lookup { keys, values, phones_of_existing, phones_of_new: _ } = lookup;
         let mut found = Findings { rows: vec![RowFound::default(); keys.len()], phones: vec![None; keys.len()] };
         let by_id =
             Wanted::of(keys, |key| Some(key.signalvine_id.filter(|id| id.tag == self.tag)?.number.get().cast_signed()));
         // Where a row has an id of ours, the customer's one tells only which contact it is.
-        let beside = Wanted::of(keys, |key| key.customer_id.filter(|_| key.signalvine_id.is_some()));
-        let alone = Wanted::of(keys, |key| key.customer_id.filter(|_| key.signalvine_id.is_none()));
+        let customer_id = |key: &IdentityKeys<'a>| {
+            key.customer_id.filter(|customer_id| self.absent.is_none_or(|absent| !absent.customer_id(customer_id)))
+        };
+        let beside = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_some()));
+        let alone = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_none()));
         let of_alone = match (values, phones_of_existing) {
             (true, _) => Part::Values,
             (false, true) => Part::Identity,
@@ -260,6 +276,7 @@ impl Finder<'_> {
         for (at, key) in lookup.keys.iter().enumerate() {
             if let Some(phone) = key.phone
                 && lookup.wants_phone(key, &found.rows[at], found.phones[at])
+                && self.absent.is_none_or(|absent| !absent.phone(phone))
             {
                 wanted.push(at, phone.digits().cast_signed());
             }

@@ -403,3 +403,33 @@ async fn a_silent_host_does_not_keep_from_the_next() {
     };
     assert!(sentence.contains("no connection to the database in time"), "{sentence}");
 }
+
+/// Tables of which a machine can have a copy each, because they are small and seldom change. Their keys are what one comes
+/// with (an id, the text of a token), or tell one row from another.
+const COPIED_TABLES: [&str; 5] = ["account", "program", "token", "master_key_check", "schema_step"];
+
+/// What docs/SCALING.md and the schema say about spreading tables over machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_unique_key_begins_with_the_tenant() {
+    let url = new_database();
+    open(&url).await.close().await.expect("closed");
+    let keys = query_in(
+        &url,
+        "SELECT relation.relname || '.' || attname FROM pg_index
+         JOIN pg_class relation ON relation.oid = indrelid JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+         WHERE indisunique AND relnamespace = 'public'::regnamespace ORDER BY 1",
+    );
+    let keys: Vec<(&str, &str)> = keys.lines().filter_map(|line| line.split_once('.')).collect();
+    assert!(keys.iter().filter(|(table, _)| *table == "contact").count() == 3, "{keys:?}");
+    let spread = keys.iter().filter(|(table, _)| !COPIED_TABLES.contains(table));
+    for (table, first) in spread {
+        assert!(["program", "account", "token"].contains(first), "a unique key of {table} begins with {first}");
+    }
+    let forbidden = query_in(
+        &url,
+        "SELECT conname FROM pg_constraint WHERE contype IN ('f', 'x') AND connamespace = 'public'::regnamespace
+         UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
+         UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    );
+    assert_eq!(forbidden, "", "foreign keys, exclusions, triggers and functions of our own do not spread");
+}
