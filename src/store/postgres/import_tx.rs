@@ -199,7 +199,7 @@ impl PostgresImport {
 
 /// How much of a contact is asked for.
 #[derive(Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     Number,
     Identity,
     Values,
@@ -215,6 +215,35 @@ impl Part {
         }
     }
 }
+
+// In what follows the program is not named by `$1` itself. Of a value that they have not seen, statistics say that hardly a row
+// has it, and then the database goes through all contacts of the program for every row of the batch. Of a value that it does not
+// know beforehand it expects as many rows as of any other (`0004_statistics.sql`), and uses the whole key.
+
+/// The contacts whose column holds a key.
+pub(super) fn lookup_sql(column: &str, of_type: &str, part: Part) -> String {
+    format!(
+        "SELECT wanted.place, {} FROM unnest($2::int[], $3::{of_type}[]) AS wanted (place, key)
+         JOIN contact ON contact.program = (SELECT $1::uuid) AND contact.{column} = wanted.key",
+        part.columns()
+    )
+}
+
+/// See [`Changer::free_keys`].
+pub(super) const FREE_KEYS: &str =
+    "UPDATE contact SET customer_id = CASE WHEN freed.customer_id THEN NULL ELSE contact.customer_id END,
+                   phone = CASE WHEN freed.phone THEN -contact.number ELSE contact.phone END
+                 FROM unnest($2::bigint[], $3::bool[], $4::bool[]) AS freed (number, customer_id, phone)
+                 WHERE contact.program = (SELECT $1::uuid) AND contact.number = freed.number";
+
+/// What is NULL stays as it is.
+pub(super) const UPDATE: &str = "UPDATE contact SET active = coalesce(new.active, contact.active),
+                   profile = coalesce(new.profile, contact.profile), times = new.times, updated_ms = $8,
+                   customer_id = coalesce(new.customer_id, contact.customer_id),
+                   phone = coalesce(new.phone, contact.phone)
+                 FROM unnest($2::bigint[], $3::bool[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[])
+                   AS new (number, active, profile, times, customer_id, phone)
+                 WHERE contact.program = (SELECT $1::uuid) AND contact.number = new.number";
 
 /// Finds contacts for a batch.
 struct Finder<'a> {
@@ -301,11 +330,7 @@ impl Finder<'_> {
         }
         self.client
             .query_typed(
-                &format!(
-                    "SELECT wanted.place, {} FROM unnest($2::int[], $3::{of_type}[]) AS wanted (place, key)
-                     JOIN contact ON contact.program = $1 AND contact.{column} = wanted.key",
-                    part.columns()
-                ),
+                &lookup_sql(column, of_type, part),
                 &[(&self.program.0, Type::UUID), (&wanted.places, Type::INT4_ARRAY), (&wanted.keys, array)],
             )
             .await
@@ -435,10 +460,7 @@ impl Changer<'_> {
         let phones: Vec<bool> = freed.iter().map(|update| update.phone.is_some()).collect();
         self.client
             .execute_typed(
-                "UPDATE contact SET customer_id = CASE WHEN freed.customer_id THEN NULL ELSE contact.customer_id END,
-                   phone = CASE WHEN freed.phone THEN -contact.number ELSE contact.phone END
-                 FROM unnest($2::bigint[], $3::bool[], $4::bool[]) AS freed (number, customer_id, phone)
-                 WHERE contact.program = $1 AND contact.number = freed.number",
+                FREE_KEYS,
                 &[
                     (&self.program.0, Type::UUID),
                     (&numbers, Type::INT8_ARRAY),
@@ -466,13 +488,7 @@ impl Changer<'_> {
         let changed = self
             .client
             .execute_typed(
-                "UPDATE contact SET active = coalesce(new.active, contact.active),
-                   profile = coalesce(new.profile, contact.profile), times = new.times, updated_ms = $8,
-                   customer_id = coalesce(new.customer_id, contact.customer_id),
-                   phone = coalesce(new.phone, contact.phone)
-                 FROM unnest($2::bigint[], $3::bool[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[])
-                   AS new (number, active, profile, times, customer_id, phone)
-                 WHERE contact.program = $1 AND contact.number = new.number",
+                UPDATE,
                 &[
                     (&self.program.0, Type::UUID),
                     (&numbers, Type::INT8_ARRAY),

@@ -3,6 +3,8 @@
 
 use uuid::Uuid;
 
+use super::import_connection::BY_WHOLE_KEYS;
+use super::import_tx::{FREE_KEYS, Part, UPDATE, lookup_sql};
 use super::migration::{STEPS, Step, migrate};
 use super::*;
 use crate::command::{Payload, Reach};
@@ -432,4 +434,56 @@ async fn every_unique_key_begins_with_the_tenant() {
          UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
     );
     assert_eq!(forbidden, "", "foreign keys, exclusions, triggers and functions of our own do not spread");
+}
+
+/// Contacts of one program as the statistics have not seen them: so many, numbered from 1.
+fn contacts_of(program: &str, count: u32) -> String {
+    format!(
+        "INSERT INTO contact SELECT {program}, number, 1, number, 0, 0, true, number::text, '' FROM generate_series(1, {count}) number"
+    )
+}
+
+/// The plan of a statement about a thousand contacts of that program; an argument is what each of them has, `#` its number.
+fn plan_of(url: &str, sql: &str, arguments: &[&str]) -> String {
+    let array = |of_each: &&str| {
+        let elements: Vec<String> = (1..=1_000).map(|number| of_each.replace('#', &number.to_string())).collect();
+        format!(", '{{{}}}'", elements.join(","))
+    };
+    let arrays: String = arguments.iter().map(array).collect();
+    let moment = if sql.contains("$8") { ", 1" } else { "" };
+    query_in(
+        url,
+        &format!(
+            "BEGIN; {BY_WHOLE_KEYS}; SET LOCAL plan_cache_mode = force_custom_plan; PREPARE asked AS {sql};
+             EXPLAIN EXECUTE asked ('00000000-0000-0000-0000-0000000000bb'{arrays}{moment})"
+        ),
+    )
+}
+
+/// Whatever the statistics say: an import that is planned by the program alone takes hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_found_by_whole_keys_whatever_the_statistics_say() {
+    let small_programs = "INSERT INTO contact SELECT gen_random_uuid(), 1, 1, number, 0, 0, true, number::text, '' FROM generate_series(1, 300) number";
+    let one_program = contacts_of("'00000000-0000-0000-0000-0000000000aa'", 20_000);
+    for (before, analyze) in
+        [(small_programs, "ANALYZE contact"), (&*one_program, "ANALYZE contact"), ("SELECT 1", "SELECT 1")]
+    {
+        let url = new_database();
+        open(&url).await.close().await.expect("closed");
+        for sql in [before, analyze, &contacts_of("'00000000-0000-0000-0000-0000000000bb'", 20_000)] {
+            query_in(&url, sql);
+        }
+        let statements = [
+            (lookup_sql("number", "bigint", Part::Values), vec!["#", "#"]),
+            (lookup_sql("customer_id", "text", Part::Values), vec!["#", "#"]),
+            (lookup_sql("phone", "bigint", Part::Number), vec!["#", "#"]),
+            (FREE_KEYS.to_owned(), vec!["#", "t", "t"]),
+            (UPDATE.to_owned(), vec!["#", "t", "NULL", "NULL", "#", "#"]),
+        ];
+        for (sql, arguments) in statements {
+            let plan = plan_of(&url, &sql, &arguments);
+            assert!(plan.contains("Index Cond: ((program = $0) AND ("), "after {before}: {sql}\n{plan}");
+            assert!(!plan.contains("Filter"), "after {before}: {sql}\n{plan}");
+        }
+    }
 }
