@@ -807,6 +807,8 @@ async fn lookups_see_earlier_batches(home: &dyn Home) {
     let taken = Update { phone: Some(phone(1)), ..unchanged(2) };
     tx.apply(&[Change::Update(moved), Change::Update(taken)]).expect("applied");
     assert_eq!(look_up(&mut *tx, &keys[2..3])[0].by_phone, Some(number(2)));
+    let moved_to = IdentityKeys { phone: Some(phone(9)), ..IdentityKeys::default() };
+    assert_eq!(look_up(&mut *tx, &[moved_to])[0].by_phone, Some(number(1)));
     tx.commit(&report(2)).expect("committed");
     let phones: Vec<Phone> = contacts(&*store, &tenant).await.iter().map(|contact| contact.phone).collect();
     assert_eq!(phones, [phone(9), phone(1)]);

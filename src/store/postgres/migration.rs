@@ -29,6 +29,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0002_moving.sql"), works_with: 1 },
     // Who does not know of cancelled commands would carry one out that is complete.
     Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 3 },
+    Step { sql: include_str!("../../../migrations/postgres/0004_statistics.sql"), works_with: 3 },
 ];
 
 /// What this program knows.
