@@ -254,6 +254,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         freshness: SignedDuration::from_secs(i64::try_from(settings.freshness_seconds).unwrap_or(i64::MAX)),
         body_bytes_max: settings.body_bytes_max,
         body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
+        stream_bytes_max: settings.stream_bytes_max,
         wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
     }
 }

@@ -391,6 +391,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         freshness_seconds = 900
         body_bytes_max = 67108864
         body_bytes_in_flight_max = 268435456
+        stream_bytes_max = 4294967296
         queue_max = 10000
         prefer_wait_seconds_max = 60
         drain_seconds = 5

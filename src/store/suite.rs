@@ -37,6 +37,10 @@ trait Home: Send + Sync {
     /// Opens the store to serve; at most [`QUEUE_MAX`] commands of a program wait and run. Who served before has gone or
     /// died, long enough ago to be missed.
     async fn open(&self) -> Arc<dyn Store>;
+    /// How many files there are that are not rows of a catalogue, accepted or not.
+    fn files(&self) -> u64;
+    /// Whoever was receiving a file died long ago.
+    fn forsake(&self);
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -48,6 +52,13 @@ impl Home for SqliteHome {
             SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
+
+    fn files(&self) -> u64 {
+        std::fs::read_dir(self.0.path().join("payloads")).expect("the directory").count() as u64
+    }
+
+    /// Whoever opens the directory knows it.
+    fn forsake(&self) {}
 }
 
 /// The URL of a database.
@@ -60,6 +71,15 @@ impl Home for PostgresHome {
         // Nobody waits here until the leases of who died have run out.
         test_server::query_in(&self.0, "UPDATE lane SET lease_until_ms = 0");
         Arc::new(store)
+    }
+
+    fn files(&self) -> u64 {
+        let count = "SELECT (SELECT count(DISTINCT command) FROM payload)";
+        test_server::query_in(&self.0, count).trim().parse().expect("a number")
+    }
+
+    fn forsake(&self) {
+        test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
     }
 }
 
@@ -111,6 +131,7 @@ macro_rules! scenes {
 
 mod cancelling;
 mod reading;
+mod receiving;
 
 scenes![
     accounts_and_programs_are_listed_in_the_order_of_creation,
@@ -177,7 +198,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         token: tenant.token,
         created_ms: NOW,
         options: options(),
-        payload: Payload(format!("phone\n{number}\n")),
+        payload: Payload::text(format!("phone\n{number}\n")),
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + HOUR,
@@ -406,11 +427,12 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
     let tenant = tenant(&*store, "One").await;
     // A small one and one that is a file.
     for (number, rows) in [(1, 1), (2, 20_000)] {
-        let new = NewCommand { payload: Payload("phone\n+13035551000\n".repeat(rows)), ..request(&tenant, number) };
+        let new =
+            NewCommand { payload: Payload::text("phone\n+13035551000\n".repeat(rows)), ..request(&tenant, number) };
         assert_eq!(store.accept(new.clone()).await.expect("accepted"), Accepted::New(new.id));
         let found = command(&*store, &tenant, new.id).await;
         assert_eq!((found.from.as_str(), found.created_ms), ("One", NOW));
-        assert_eq!(found.payload_bytes, new.payload.0.len() as u64);
+        assert_eq!(found.payload_bytes, new.payload.bytes());
         assert_eq!(found.state, CommandState::Queued { position: 1 });
 
         let claim = claim(&*store).await;
@@ -426,7 +448,7 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
                 look_up(&mut *tx, &[customer_id(&format!("c{at}"))]);
             }
         });
-        assert!(text == new.payload.0);
+        assert!(text.as_bytes() == new.payload.held());
         drop(payload);
         tx.rollback().expect("rolled back");
         store.progress(&claim, 17);
@@ -445,7 +467,7 @@ async fn fifty_equal_requests_make_one_command(home: &dyn Home) {
     for (number, rows) in [(1, 1), (2, 20_000)] {
         let requests: Vec<_> = (0..50)
             .map(|_| {
-                let payload = Payload("phone\n".repeat(rows));
+                let payload = Payload::text("phone\n".repeat(rows));
                 let new = NewCommand { payload, ..request(&tenant, number) };
                 let store = Arc::clone(&store);
                 tokio::spawn(async move { store.accept(new).await.expect("accepted") })
@@ -473,7 +495,7 @@ async fn a_signature_is_one_request(home: &dyn Home) {
     let other_bytes = NewCommand { request_digest: [9; 32], ..request(&one, 1) };
     assert_eq!(store.accept(other_bytes.clone()).await.expect("accepted"), Accepted::SignatureReused);
     // Also a large one, which is looked at before its file is written.
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..other_bytes };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..other_bytes };
     assert_eq!(store.accept(large).await.expect("accepted"), Accepted::SignatureReused);
     let remembered = store.remembered(one.token, &[1; 32]).await.expect("readable").expect("remembered");
     assert_eq!((remembered.command, remembered.request_digest), (id, [1; 32]));
@@ -500,7 +522,7 @@ async fn an_idempotency_key_is_one_request(home: &dyn Home) {
     assert_eq!(accept(with_key(request(&tenant, 3), "K", 9)).await, Accepted::IdempotencyKeyReused);
     assert_eq!(store.remembered(tenant.token, &[3; 32]).await.expect("readable"), None);
     // A large body by key: its file does not stay, and does not disturb.
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..with_key(request(&tenant, 4), "K", 1) };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..with_key(request(&tenant, 4), "K", 1) };
     assert_eq!(accept(large).await, Accepted::Replayed(id));
     // Another key, and another program: other requests.
     assert!(matches!(accept(with_key(request(&tenant, 5), "k", 1)).await, Accepted::New(_)));
@@ -543,7 +565,7 @@ async fn a_full_queue_turns_away(home: &dyn Home) {
         accept(&*store, &tenant, number).await;
     }
     assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), Accepted::QueueFull);
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..request(&tenant, 6) };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..request(&tenant, 6) };
     assert_eq!(store.accept(large).await.expect("accepted"), Accepted::QueueFull);
     // What is known is told all the same.
     assert!(matches!(store.accept(request(&tenant, 5)).await.expect("accepted"), Accepted::Replayed(_)));

@@ -21,3 +21,4 @@ mod reading;
 mod sdk;
 mod signing;
 mod strangers;
+mod streaming;

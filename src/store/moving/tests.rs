@@ -102,7 +102,7 @@ struct Filled {
 fn large_request(tenant: &Tenant) -> NewCommand {
     // Two pieces and a half, no two alike.
     let text: String = (0..PIECE_BYTES * 5 / 2 / 8).map(|at| format!("{at:07}\n")).collect();
-    NewCommand { payload: Payload(text), ..request(tenant, 103) }
+    NewCommand { payload: Payload::text(text), ..request(tenant, 103) }
 }
 
 fn is_new(accepted: Accepted) -> CommandId {
@@ -180,7 +180,7 @@ async fn goes_on(store: &dyn Store, filled: &Filled) {
     let mut tx = begin(store, &of_large, NOW);
     let mut text = String::new();
     tx.payload().expect("a payload").read_to_string(&mut text).expect("readable");
-    assert_eq!(text, large_request(one).payload.0);
+    assert_eq!(text.as_bytes(), large_request(one).payload.held());
     assert_eq!(tx.context().next_number.get(), CONTACTS + 2);
     tx.apply(&[addition(CONTACTS + 2)]).expect("applied");
     tx.commit(&report(1)).expect("committed");
@@ -504,6 +504,7 @@ async fn every_column_is_known() {
         moving: id direction peer begun_ms finished_ms
         payload: program command piece bytes
         program: id number account name active region phone timezone tag created_ms
+        receiving: program command touched_ms
         schema_step: step digest works_with done_at
         signature: token signature command request_digest remember_until_ms
         stock: program next_number contacts active

@@ -5,9 +5,11 @@ use tokio_postgres::{Client, Row};
 
 use super::connection::{Context, Lent, begin, execute, is_taken};
 use super::moving::{IS_MOVING, refuse_work};
-use super::payloads;
 use super::queue::NOW_MS;
-use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
+use super::{payloads, receiving};
+use crate::command::{
+    Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Payload, Remembered,
+};
 use crate::store::{CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
@@ -111,7 +113,7 @@ pub(super) async fn accept(client: &mut Lent, new: &NewCommand, queue_max: u32) 
 }
 
 async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
-    if new.payload.0.len() > SMALL_BYTES_MAX {
+    if new.payload.held().len() > SMALL_BYTES_MAX {
         // Only to spare the database a large upload that is known: the transaction decides.
         match known(client, new).await? {
             Some(Known::Signature(accepted)) => return Ok(accepted),
@@ -165,7 +167,7 @@ async fn try_accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Resu
 
 async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Decision, StoreError> {
     // A large upload goes before the lock, so that nobody waits for it; what is not committed leaves nothing.
-    let is_large = new.payload.0.len() > SMALL_BYTES_MAX;
+    let is_large = new.payload.held().len() > SMALL_BYTES_MAX;
     if is_large {
         payloads::write(client, new).await?;
     }
@@ -186,8 +188,10 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
         return Ok(Decision::Answer(Accepted::QueueFull));
     }
     insert(client, new, lane.next_seq).await?;
-    if !is_large {
-        payloads::write(client, new).await?;
+    match &new.payload {
+        Payload::Received(received) => receiving::take(client, new, received).await?,
+        Payload::Held(_) if is_large => {}
+        Payload::Held(_) => payloads::write(client, new).await?,
     }
     if !remember(client, new, new.id).await? {
         return Ok(Decision::Again);
@@ -240,7 +244,7 @@ async fn insert(client: &Client, new: &NewCommand, sequence: i64) -> Result<(), 
                 (&sequence, Type::INT8),
                 (&new.id.0, Type::UUID),
                 (&new.created_ms, Type::INT8),
-                (&(new.payload.0.len() as u64).cast_signed(), Type::INT8),
+                (&new.payload.bytes().cast_signed(), Type::INT8),
                 (&options, Type::TEXT),
                 (&new.token.0, Type::INT8),
                 (&new.account.0, Type::UUID),

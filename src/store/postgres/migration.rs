@@ -30,6 +30,8 @@ pub(super) const STEPS: &[Step] = &[
     // Who does not know of cancelled commands would carry one out that is complete.
     Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 3 },
     Step { sql: include_str!("../../../migrations/postgres/0004_statistics.sql"), works_with: 3 },
+    // Another table, which older nodes do not look at.
+    Step { sql: include_str!("../../../migrations/postgres/0005_streaming.sql"), works_with: 3 },
 ];
 
 /// What this program knows.

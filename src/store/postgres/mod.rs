@@ -19,6 +19,7 @@ mod moving;
 mod notice;
 mod payloads;
 mod queue;
+mod receiving;
 mod session;
 mod snapshot;
 mod target;
@@ -46,7 +47,7 @@ use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    PayloadWriter, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
@@ -123,6 +124,7 @@ impl PostgresStore {
             // It holds no claims and waits for nothing.
             OpenAs::Operator => Vec::new(),
             OpenAs::Server => vec![
+                tokio::spawn(receiving::clear_away(Arc::clone(&shared))),
                 tokio::spawn(queue::renew_for_ever(Arc::downgrade(&shared), lease)),
                 tokio::spawn(notice::send_for_ever(Arc::clone(&shared))),
                 tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
@@ -293,12 +295,22 @@ impl Store for PostgresStore {
         self.serving()?;
         test_point("accept.before_commit");
         let mut client = self.client().await?;
-        let most = connection::accepted_within(command.payload.0.len());
+        let most = connection::accepted_within(command.payload.held().len());
         let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_max)).await;
         let accepted = client.done(accepted);
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
         self.shared.queue.announce_work_everywhere();
         accepted
+    }
+
+    fn receive(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        command: CommandId,
+    ) -> Result<Box<dyn PayloadWriter>, StoreError> {
+        self.serving()?;
+        receiving::begin(&self.shared, &self.handle, (account, program), command)
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {

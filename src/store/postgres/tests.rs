@@ -60,7 +60,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         token: tenant.token,
         created_ms: NOW,
         options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Row),
-        payload: Payload("phone\n".to_owned()),
+        payload: Payload::text("phone\n".to_owned()),
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + 1,

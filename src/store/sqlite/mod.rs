@@ -25,6 +25,7 @@ mod payloads;
 mod programs;
 mod queue;
 mod readers;
+mod receiving;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,22 +39,23 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use self::accounts::SealedToken;
-use self::commands::{Known, Stored};
+use self::commands::Stored;
 use self::connection::check_library;
 use self::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
 pub(crate) use self::moving::SqliteMovable;
 #[cfg(test)]
 pub(crate) use self::moving::columns;
-use self::payloads::{Draft, INLINE_BYTES_MAX, Payloads};
+use self::payloads::Payloads;
 use self::programs::ProgramFiles;
 use self::queue::Queue;
 use self::readers::Readers;
+use self::receiving::Prepared;
 use self::writer::{Durability, Fate, Writer};
 use super::moving::{Standing, moved_away, standing};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    PayloadWriter, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
@@ -184,33 +186,6 @@ impl SqliteStore {
             OpenAs::Operator => Err(refusal::not_serving()),
         }
     }
-
-    /// What precedes accepting: a large payload is made durable, unless the request is known or the queue full.
-    async fn prepare(&self, new: NewCommand) -> Result<Prepared, StoreError> {
-        if new.payload.0.len() <= INLINE_BYTES_MAX {
-            return Ok(Prepared::Ready(Box::new(new), None));
-        }
-        let queue_max = self.inner.queue_max;
-        self.read(move |inner, catalogue| {
-            // Only to spare the disk: the transaction decides.
-            match commands::known(catalogue, &new, queue_max)? {
-                Some(Known::Signature(accepted)) => Ok(Prepared::Answer(accepted)),
-                Some(Known::Full) => Ok(Prepared::Answer(Accepted::QueueFull)),
-                // A key's replay is still to be remembered by its signature.
-                Some(Known::Key(_)) | None => {
-                    let draft = inner.payloads.write(new.id, new.payload.0.as_bytes())?;
-                    Ok(Prepared::Ready(Box::new(new), Some(draft)))
-                }
-            }
-        })
-        .await
-    }
-}
-
-/// A request on its way to the accepting transaction.
-enum Prepared {
-    Answer(Accepted),
-    Ready(Box<NewCommand>, Option<Draft>),
 }
 
 #[async_trait]
@@ -327,15 +302,24 @@ impl Store for SqliteStore {
         let queue = Arc::clone(&self.inner.queue);
         let after = move |fate: Fate<'_, (Accepted, Option<lanes::Waiting>)>| match fate {
             Fate::Committed((_, Some(waiting))) => {
-                draft.into_iter().for_each(Draft::keep);
+                draft.into_iter().for_each(|draft| draft.keep());
                 queue.push(*waiting);
             }
             Fate::Committed((_, None)) | Fate::Undone => drop(draft),
             // Should the command be there after all when the machine is up again, its file must be, too.
-            Fate::Unknown => draft.into_iter().for_each(Draft::keep),
+            Fate::Unknown => draft.into_iter().for_each(|draft| draft.keep()),
         };
         let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
         self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
+    }
+
+    fn receive(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        command: CommandId,
+    ) -> Result<Box<dyn PayloadWriter>, StoreError> {
+        self.begin_to_receive(account, program, command)
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
