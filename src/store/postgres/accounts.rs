@@ -5,11 +5,12 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::connection::{Context, is_taken};
+use super::moving::IS_HALF_FILLED;
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::{MasterKey, Purpose};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Token, TokenListing, TokenNumber};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -358,7 +359,11 @@ pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Resu
     }
     let found = client
         .query_typed_opt(
-            "SELECT number, account, name, secret FROM token WHERE token = $1 AND revoked_ms IS NULL",
+            // Nobody gets in before everything is there.
+            &format!(
+                "SELECT number, account, name, secret FROM token
+                 WHERE token = $1 AND revoked_ms IS NULL AND NOT {IS_HALF_FILLED}"
+            ),
             &[(&token, Type::TEXT)],
         )
         .await
@@ -367,8 +372,7 @@ pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Resu
     let number = TokenNumber(row.try_get(0).context(reading)?);
     let sealed: Vec<u8> = row.try_get(3).context(reading)?;
     let secret = key
-        .open(Purpose::TokenSecret, token, &sealed)
-        .and_then(|secret| std::str::from_utf8(&secret).ok().map(|text| Secret::new(text.to_owned())))
+        .open_text(Purpose::TokenSecret, token, &sealed)
         .ok_or_else(|| StoreError::Fault(format!("the secret of token number {} cannot be opened", number.0)))?;
     let account = AccountId(row.try_get(1).context(reading)?);
     Ok(Some(Token { number, account, token: token.to_owned(), name: row.try_get(2).context(reading)?, secret }))

@@ -9,7 +9,7 @@ use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, 
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::{MasterKey, Purpose};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Token, TokenListing, TokenNumber};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -82,7 +82,7 @@ fn insert_program(
     Err(StoreError::Fault("no free tag was found for a new program".to_owned()))
 }
 
-const PROGRAM_COLUMNS: &str = "id, account, name, active, region, phone, timezone, tag, created_ms";
+pub(super) const PROGRAM_COLUMNS: &str = "id, account, name, active, region, phone, timezone, tag, created_ms";
 
 pub(super) fn programs(catalogue: &Connection, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
     let account = account.map(|account| account.0.into_bytes());
@@ -312,8 +312,7 @@ pub(super) fn token(catalogue: &Connection, key: &MasterKey, token: &str) -> Res
         .context(|| "reading a token")?;
     let Some((number, account, name, sealed)) = found else { return Ok(None) };
     let secret = key
-        .open(Purpose::TokenSecret, token, &sealed)
-        .and_then(|secret| std::str::from_utf8(&secret).ok().map(|text| Secret::new(text.to_owned())))
+        .open_text(Purpose::TokenSecret, token, &sealed)
         .ok_or_else(|| StoreError::Fault(format!("the secret of token number {number} cannot be opened")))?;
     let (number, account) = (TokenNumber(number), AccountId(account));
     Ok(Some(Token { number, account, token: token.to_owned(), name, secret }))
@@ -333,7 +332,7 @@ fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), Stor
     if exists { Ok(()) } else { Err(refusal::no_account(account)) }
 }
 
-fn read_program(row: &Row<'_>) -> rusqlite::Result<Program> {
+pub(super) fn read_program(row: &Row<'_>) -> rusqlite::Result<Program> {
     let region: String = row.get(4)?;
     let region = Region::parse(&region).ok_or_else(|| {
         let reason = format!("'{region}' is no region");

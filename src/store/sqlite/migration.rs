@@ -12,6 +12,7 @@ use crate::store::StoreError;
 /// The steps of the catalogue.
 pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0001_catalogue.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0002_moving.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0006_keeping.sql"),
 ];
