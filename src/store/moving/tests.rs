@@ -472,7 +472,7 @@ async fn every_column_is_known() {
     };
     expect![[r#"
         account: number id name created_ms
-        command: seq id account program token from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by
+        command: seq id account program token from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
         master_key_check: one sealed
@@ -495,7 +495,7 @@ async fn every_column_is_known() {
     );
     expect![[r#"
         account: id number name created_ms
-        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by
+        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed
         contact: program number salt phone created_ms updated_ms active customer_id profile times
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
