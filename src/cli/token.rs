@@ -1,15 +1,16 @@
 //! `roster token …`: what requests are signed with. Here tokens and secrets are minted; a secret is shown once.
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::contact::date_time::print_ms;
 use crate::store::Store;
-use crate::tenant::{AccountId, Secret, TokenListing};
+use crate::tenant::{AccountId, NewToken, ProgramId, Programs, Scope, Secret, TokenListing};
 
 use super::failure::{Exit, Failure};
-use super::operator::{account_id, name, now_ms, with_store};
+use super::operator::{account_id, name, now_ms, program_id, with_store};
 use super::output::{Align, Output, escape};
 use super::settings::{DataArgs, GlobalArgs};
 
@@ -17,7 +18,9 @@ use super::settings::{DataArgs, GlobalArgs};
 pub(super) enum TokenCommand {
     /// Make a token of an account; its secret is shown this once
     #[command(after_help = "Example:
-  roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name 'nightly import'")]
+  roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name 'nightly import'
+  roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name dashboard --read-only \\
+    --program 018f3b52-9a11-7d2c-8a35-6d3f2b1c0e44")]
     Create(CreateArgs),
     /// List tokens, revoked ones too; secrets are not shown
     #[command(after_help = "Example:\n  roster token list")]
@@ -35,6 +38,18 @@ pub(super) struct CreateArgs {
     /// What people call it; its imports are 'from' this name
     #[arg(long, env = "ROSTER_TOKEN_NAME", value_parser = name)]
     name: String,
+    /// It may look, and change nothing
+    #[arg(long, env = "ROSTER_TOKEN_READ_ONLY", value_parser = BoolishValueParser::new())]
+    read_only: bool,
+    /// It reaches this program, and no other; may be repeated (else: all of the account)
+    #[arg(
+        long = "program",
+        env = "ROSTER_TOKEN_PROGRAMS",
+        value_name = "ID",
+        value_delimiter = ',',
+        value_parser = program_id
+    )]
+    programs: Vec<ProgramId>,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -79,6 +94,9 @@ struct TokenJson<'a> {
     token: &'a str,
     account_id: String,
     name: &'a str,
+    read_only: bool,
+    /// Null: all of the account.
+    program_ids: Option<Vec<String>>,
     created: String,
     revoked: Option<String>,
 }
@@ -98,9 +116,15 @@ impl Minted {
     }
 
     /// Makes a token and keeps it in the store.
-    pub(super) async fn create(store: &dyn Store, account: AccountId, name: &str) -> Result<Minted, Failure> {
+    pub(super) async fn create(
+        store: &dyn Store,
+        account: AccountId,
+        name: &str,
+        scope: Scope,
+    ) -> Result<Minted, Failure> {
         let minted = Minted::new()?;
-        store.create_token(account, name, &minted.token, &minted.secret, now_ms()).await?;
+        let (token, secret) = (minted.token.clone(), minted.secret.clone());
+        store.create_token(account, NewToken { token, name: name.to_owned(), secret, scope }, now_ms()).await?;
         Ok(minted)
     }
 }
@@ -115,8 +139,10 @@ pub(super) fn run(command: TokenCommand, global: &GlobalArgs, output: Output) ->
 }
 
 fn create(args: &CreateArgs, global: &GlobalArgs, output: Output) -> Result<(), Failure> {
-    let CreateArgs { account, name, data } = args;
-    let minted = with_store(data, global, async |store| Minted::create(&*store, *account, name).await)?;
+    let CreateArgs { account, name, read_only, programs, data } = args;
+    let programs = if programs.is_empty() { Programs::All } else { Programs::Only(programs.iter().copied().collect()) };
+    let scope = Scope { read_only: *read_only, programs };
+    let minted = with_store(data, global, async |store| Minted::create(&*store, *account, name, scope).await)?;
     let (token, secret) = (&*minted.token, minted.secret.expose());
     if output.json {
         return output.object(&MintedJson { token, secret, name });
@@ -134,19 +160,32 @@ fn list(args: &ListArgs, global: &GlobalArgs, output: Output) -> Result<(), Fail
         output.say("There is no token yet; 'roster token create --account ID --name NAME' makes one.");
         return Ok(());
     }
-    let titles = ["token", "account", "name", "created", "revoked"];
-    let rows = tokens.into_iter().map(|TokenListing { token, account, name, created_ms, revoked_ms }| {
-        [token, account.to_string(), name, print_ms(created_ms), revoked_ms.map(print_ms).unwrap_or_default()]
+    let titles = ["token", "account", "name", "may", "programs", "created", "revoked"];
+    let rows = tokens.into_iter().map(|TokenListing { token, account, name, scope, created_ms, revoked_ms }| {
+        let may = if scope.read_only { "read" } else { "read, write" }.to_owned();
+        let programs = program_ids(&scope.programs).map_or("all".to_owned(), |ids| ids.join(" "));
+        let (created, revoked) = (print_ms(created_ms), revoked_ms.map(print_ms).unwrap_or_default());
+        [token, account.to_string(), name, may, programs, created, revoked]
     });
     output.table(titles.map(|title| (title, Align::Left)), rows)
 }
 
+/// `None` for all of the account.
+fn program_ids(programs: &Programs) -> Option<Vec<String>> {
+    match programs {
+        Programs::All => None,
+        Programs::Only(programs) => Some(programs.iter().map(ProgramId::to_string).collect()),
+    }
+}
+
 fn token_json(listing: &TokenListing) -> TokenJson<'_> {
-    let TokenListing { token, account, name, created_ms, revoked_ms } = listing;
+    let TokenListing { token, account, name, scope, created_ms, revoked_ms } = listing;
     TokenJson {
         token,
         account_id: account.to_string(),
         name,
+        read_only: scope.read_only,
+        program_ids: program_ids(&scope.programs),
         created: print_ms(*created_ms),
         revoked: revoked_ms.map(print_ms),
     }

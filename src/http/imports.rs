@@ -35,8 +35,8 @@ pub(super) async fn accept(
     path: PathId,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let program = program_of(&state, &signed, &path).await?;
-    if let Some(first) = state.store.remembered(signed.token.number, &signed.signature).await?
+    let program = program_of(&signed, &path).await?;
+    if let Some(first) = signed.data.remembered(&signed.signature).await?
         && first.request_digest == signed.request_digest
     {
         return answer(&state, &signed, first.command, true).await;
@@ -44,7 +44,7 @@ pub(super) async fn accept(
     check_media_type(&signed.headers)?;
     let key = idempotency_key(&signed)?;
     let (signed, request) = read_body(signed, program.id).await?;
-    let accepted = state.store.accept(new_command(&state, &signed, program.id, key, request)).await?;
+    let accepted = signed.data.accept(new_command(&state, &signed, program.id, key, request)).await?;
     test_point("accept.after_commit");
     if let Accepted::New(command) = accepted {
         tracing::info!(request = signed.request_id, %command, program = %program.id, "import accepted");
@@ -73,7 +73,7 @@ pub(super) async fn accept(
 async fn answer(state: &HttpState, signed: &Signed, command: CommandId, replayed: bool) -> Result<Response, Refused> {
     let wait = Wait::asked(&signed.headers, state.settings.wait_max);
     let command = wait
-        .until_complete(state, signed.token.account, command)
+        .until_complete(state, &signed.data, command)
         .await?
         .ok_or_else(|| Refused::Fault(format!("command {command} was accepted and is not there")))?;
     let mut response = status_response(state, &command, &wait);
@@ -146,9 +146,9 @@ fn new_command(
     let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
     NewCommand {
         id: CommandId(Uuid::now_v7()),
-        account: signed.token.account,
+        account: signed.data.token().account,
         program,
-        token: signed.token.number,
+        token: signed.data.token().number,
         created_ms: signed.now_ms,
         options: request.options,
         payload: Payload(request.participants),

@@ -1,12 +1,14 @@
 //! The HTTP API: which path asks for what, who may ask, and how answers look on the wire.
 //!
-//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]. Nothing is decided
+//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]; and what a request may see and
+//! do is decided in one place: see [`data::Data`]. Nothing is decided
 //! here that is not about HTTP; nothing here knows SQL, or that there is a worker.
 
 mod answer;
 mod body;
 mod commands;
 mod contacts;
+mod data;
 mod export;
 mod failed_rows;
 mod imports;
@@ -28,6 +30,7 @@ use crate::command::Clock;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use answer::Refused;
+use data::Door;
 use signed::Signed;
 
 /// The limits and windows of the HTTP API, with their units.
@@ -45,7 +48,7 @@ pub struct HttpSettings {
 
 /// What every handler can reach.
 pub(crate) struct HttpState {
-    store: Arc<dyn Store>,
+    door: Door,
     settings: HttpSettings,
     clock: Clock,
     /// What this node calls itself in answers.
@@ -64,7 +67,7 @@ pub(crate) struct HttpState {
 pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let state = Arc::new(HttpState {
-        store,
+        door: Door::new(store),
         settings,
         clock,
         processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),

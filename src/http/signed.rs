@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Refused, RequestId};
+use super::data::Data;
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
@@ -22,8 +23,8 @@ const CHECK_APART_BYTES: usize = 64 * 1024;
 
 /// A request whose signature holds: whose it is, and what it says.
 pub(super) struct Signed {
-    /// Who signed; its account is the only one that the request may see.
-    pub(super) token: Token,
+    /// What who signed may see and do.
+    pub(super) data: Data,
     /// The signature, decoded.
     pub(super) signature: [u8; 32],
     /// The moment that was signed.
@@ -45,7 +46,7 @@ pub(super) struct Signed {
 impl FromRequest<Arc<HttpState>> for Signed {
     type Rejection = Refused;
 
-    /// In the contract's order: size, headers, token, clock, signature. What fails before the body is read has it read away.
+    /// In the contract's order: size, headers, token, clock, signature, what the token may do. What fails before the body is read has it read away.
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
         let (mut parts, body) = request.into_parts();
         let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
@@ -66,8 +67,13 @@ impl FromRequest<Arc<HttpState>> for Signed {
             body: held.bytes,
         };
         let (check, digests) = checked.run(state).await?;
+        let data = state.door.open(check.token);
+        if !is_looking(&parts.method) {
+            // Before anything is looked up: it tells nothing of what is there.
+            data.may_write()?;
+        }
         Ok(Signed {
-            token: check.token,
+            data,
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
@@ -81,13 +87,18 @@ impl FromRequest<Arc<HttpState>> for Signed {
     }
 }
 
+/// Whether a method only asks. Of any other it is not known what it may change.
+fn is_looking(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 async fn before_the_body(state: &HttpState, headers: &HeaderMap, now_ms: i64) -> Result<(Claim, Token), Refused> {
     if let Some(problem) = body::promises_too_much(&state.settings, headers) {
         return Err(problem.into());
     }
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let claim = Claim::from_headers(header(AUTHORIZATION), header(DATE)).map_err(bad_claim)?;
-    let Some(token) = state.store.token(&claim.token).await? else {
+    let Some(token) = state.door.token(&claim.token).await? else {
         return Err(Problem::new(Code::UnknownToken, "There is no such token, or it has been revoked").into());
     };
     let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -17,6 +17,7 @@ mod importing;
 mod nodes;
 mod ordering;
 mod reading;
+mod scopes;
 mod sdk;
 mod signing;
 mod strangers;

@@ -27,6 +27,9 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 },
     // Who does not know of cancelled commands would carry one out that is complete.
     Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 2 },
+    // Who does not know of limited tokens would take none of them, and no old secret. (That an older node which runs on lets nobody in
+    // with a limited token does not hang on this: see the step.)
+    Step { sql: include_str!("../../../migrations/postgres/0005_tokens.sql"), works_with: 3 },
 ];
 
 /// What this program knows.

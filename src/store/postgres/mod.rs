@@ -37,10 +37,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use self::accounts::SealedToken;
 use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::token_row::SealedToken;
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
     Store, StoreError, refusal,
@@ -49,7 +49,9 @@ use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// The context that the key's check value is sealed with, and the value.
 const KEY_CHECK: &str = "roster";
@@ -238,16 +240,8 @@ impl Store for PostgresStore {
         client.done(done)
     }
 
-    async fn create_token(
-        &self,
-        account: AccountId,
-        name: &str,
-        token: &str,
-        secret: &Secret,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let sealed = self.shared.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
-        let token = SealedToken { account, name, token, sealed };
+    async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
+        let token = SealedToken::new(&self.shared.key, account, token)?;
         ask!(self, |client| accounts::create_token(&client, &token, now_ms))
     }
 

@@ -13,6 +13,7 @@ use crate::store::StoreError;
 pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0001_catalogue.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0005_tokens.sql"),
 ];
 
 /// The steps of a program's file.

@@ -12,6 +12,7 @@
 //! The catalogue and a program's file cannot commit together. So the program's file is believed: it says itself which
 //! commands it holds, and the catalogue is told afterwards.
 
+mod accepting;
 mod accounts;
 mod commands;
 mod connection;
@@ -37,15 +38,16 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use self::accounts::SealedToken;
-use self::commands::{Known, Stored};
+use self::accepting::Prepared;
+use self::commands::Stored;
 use self::connection::{Access, Context, check_library, open};
-use self::payloads::{Draft, INLINE_BYTES_MAX, Payloads, sync_directory};
+use self::payloads::{Draft, Payloads, sync_directory};
 use self::programs::ProgramFiles;
 use self::queue::Queue;
 use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::token_row::SealedToken;
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
     Store, StoreError, refusal,
@@ -54,7 +56,7 @@ use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{Account, AccountId, NewProgram, NewToken, Program, ProgramId, Token, TokenListing, TokenNumber};
 
 /// After how many pages the catalogue's WAL is copied back: 8 MB. The one who commits does it, so little at a time.
 const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
@@ -192,33 +194,6 @@ impl SqliteStore {
             OpenAs::Operator => Err(refusal::not_serving()),
         }
     }
-
-    /// What precedes accepting: a large payload is made durable, unless the request is known or the queue full.
-    async fn prepare(&self, new: NewCommand) -> Result<Prepared, StoreError> {
-        if new.payload.0.len() <= INLINE_BYTES_MAX {
-            return Ok(Prepared::Ready(Box::new(new), None));
-        }
-        let queue_max = self.inner.queue_max;
-        self.read(move |inner, catalogue| {
-            // Only to spare the disk: the transaction decides.
-            match commands::known(catalogue, &new, queue_max)? {
-                Some(Known::Signature(accepted)) => Ok(Prepared::Answer(accepted)),
-                Some(Known::Full) => Ok(Prepared::Answer(Accepted::QueueFull)),
-                // A key's replay is still to be remembered by its signature.
-                Some(Known::Key(_)) | None => {
-                    let draft = inner.payloads.write(new.id, new.payload.0.as_bytes())?;
-                    Ok(Prepared::Ready(Box::new(new), Some(draft)))
-                }
-            }
-        })
-        .await
-    }
-}
-
-/// A request on its way to the accepting transaction.
-enum Prepared {
-    Answer(Accepted),
-    Ready(Box<NewCommand>, Option<Draft>),
 }
 
 #[async_trait]
@@ -276,16 +251,8 @@ impl Store for SqliteStore {
         self.write(move |catalogue| accounts::remove_field(catalogue, (account, program), &name, now_ms)).await
     }
 
-    async fn create_token(
-        &self,
-        account: AccountId,
-        name: &str,
-        token: &str,
-        secret: &Secret,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let sealed = self.inner.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
-        let token = SealedToken { account, name: name.to_owned(), token: token.to_owned(), sealed };
+    async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
+        let token = SealedToken::new(&self.inner.key, account, token)?;
         self.write(move |catalogue| accounts::create_token(catalogue, &token, now_ms)).await
     }
 
