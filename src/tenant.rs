@@ -178,8 +178,35 @@ pub struct Token {
     pub name: String,
     /// What it signs with.
     pub secret: Secret,
+    /// What it signed with before, if that was changed.
+    pub old_secret: Option<OldSecret>,
     /// What it may do.
     pub scope: Scope,
+}
+
+impl Token {
+    /// The secret before the last rotation, if it still holds at this moment.
+    pub fn old_secret_at(&self, now_ms: i64) -> Option<&Secret> {
+        self.old_secret.as_ref().filter(|old| now_ms < old.until_ms).map(|old| &old.secret)
+    }
+}
+
+/// The secret before the last rotation. There is one at most: a further rotation ends the one before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OldSecret {
+    /// Itself.
+    pub secret: Secret,
+    /// From this moment on it holds no more, in milliseconds since 1970-01-01 UTC.
+    pub until_ms: i64,
+}
+
+/// What a rotation did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rotated {
+    /// The token's name.
+    pub name: String,
+    /// Until when the old secret holds, in milliseconds since 1970-01-01 UTC; `None` if it does not.
+    pub old_secret_until_ms: Option<i64>,
 }
 
 /// A token, as it is listed: without its secret.
@@ -195,6 +222,8 @@ pub struct TokenListing {
     pub scope: Scope,
     /// Milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
+    /// Until when the secret before the last rotation holds, or held.
+    pub old_secret_until_ms: Option<i64>,
     /// When it was revoked.
     pub revoked_ms: Option<i64>,
 }

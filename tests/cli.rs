@@ -197,31 +197,32 @@ fn help() {
         &["token", "--help"],
         &[],
         expect![[r#"
-        exit 0
-        --- stdout
-        Tokens: what requests are signed with
+            exit 0
+            --- stdout
+            Tokens: what requests are signed with
 
-        Usage: roster token [OPTIONS] <COMMAND>
+            Usage: roster token [OPTIONS] <COMMAND>
 
-        Commands:
-          create  Make a token of an account; its secret is shown this once
-          list    List tokens, revoked ones too; secrets are not shown
-          revoke  Revoke a token, at once and for good
+            Commands:
+              create  Make a token of an account; its secret is shown this once
+              list    List tokens, revoked ones too; secrets are not shown
+              rotate  Give a token a new secret, shown this once; the old one holds for a while
+              revoke  Revoke a token, at once and for good
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Everywhere:
-              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
-          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
-              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
-                                     can be in it [env: ROSTER_CONFIG]
-              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
-                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
-              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
-        --- stderr
+            Everywhere:
+                  --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+              -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+                  --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                         can be in it [env: ROSTER_CONFIG]
+                  --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                         'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+                  --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+            --- stderr
 
-    "#]],
+        "#]],
     );
 }
 

@@ -17,6 +17,8 @@ mod path;
 mod pieces;
 mod programs;
 mod signed;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,19 +65,25 @@ pub(crate) struct HttpState {
     stopping: watch::Receiver<bool>,
 }
 
+impl HttpState {
+    fn new(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> HttpState {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        HttpState {
+            door: Door::new(store),
+            settings,
+            clock,
+            processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
+            room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
+            checks: Arc::new(Semaphore::new(cores)),
+            exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
+            stopping,
+        }
+    }
+}
+
 /// The HTTP API over a store, as a service for a listener. `stopping` turns true when the service is to stop.
 pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let state = Arc::new(HttpState {
-        door: Door::new(store),
-        settings,
-        clock,
-        processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
-        room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
-        checks: Arc::new(Semaphore::new(cores)),
-        exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
-        stopping,
-    });
+    let state = Arc::new(HttpState::new(store, settings, clock, stopping));
     Router::new()
         .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
         .route("/v2/programs/{program}/commands", get(commands::of_program).fallback(only_get))

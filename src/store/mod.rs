@@ -25,7 +25,8 @@ use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewComman
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{
-    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
+    TokenNumber,
 };
 
 /// Why the store did not do something.
@@ -271,12 +272,21 @@ pub trait Store: Send + Sync + 'static {
     async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError>;
     /// The tokens of an account, or of all, in the order of creation, revoked ones too.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError>;
+    /// Gives a token a new secret. The old one holds for so long as well, and what was older holds no more. `Refused` if there is
+    /// no such token, or it is revoked, or it is changed at the same moment.
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError>;
     /// Revokes a token at once and for good; `Refused` if there is none, or it already is.
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError>;
 
     // Requests.
 
-    /// The token of this text, unless it is revoked.
+    /// The token of this text, unless it is revoked. Read anew each time; whether its old secret still holds is the caller's to ask.
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError>;
     /// A program of an account.
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError>;

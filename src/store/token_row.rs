@@ -2,7 +2,7 @@
 
 use super::secrets::{MasterKey, Purpose};
 use super::{StoreError, refusal};
-use crate::tenant::{AccountId, NewToken, ProgramId, Programs, Scope, Secret, Token, TokenNumber};
+use crate::tenant::{AccountId, NewToken, OldSecret, ProgramId, Programs, Rotated, Scope, Secret, Token, TokenNumber};
 
 /// The columns that say what a token may do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +48,12 @@ impl ScopeColumns {
         }
     }
 
+    /// The same for the secret before. The moment at which it ends cannot be changed either.
+    fn old_seal_of(&self, token: &str, until_ms: i64) -> (Purpose, String) {
+        let (_, context) = self.seal_of(token);
+        (Purpose::OldTokenSecret, format!("{until_ms}\n{context}"))
+    }
+
     fn seal(&self, key: &MasterKey, token: &str, secret: &Secret) -> Result<Vec<u8>, StoreError> {
         let (purpose, context) = self.seal_of(token);
         key.seal(purpose, &context, secret.expose().as_bytes())
@@ -85,21 +91,65 @@ pub(crate) struct TokenRow {
     pub(crate) name: String,
     pub(crate) sealed: Vec<u8>,
     pub(crate) columns: ScopeColumns,
+    pub(crate) old: OldColumns,
+}
+
+/// The columns of the secret before the last rotation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OldColumns {
+    pub(crate) sealed: Option<Vec<u8>>,
+    pub(crate) until_ms: Option<i64>,
 }
 
 impl TokenRow {
     pub(crate) fn open(self, key: &MasterKey, token: &str) -> Result<Token, StoreError> {
-        let TokenRow { number, account, name, sealed, columns } = self;
-        let (purpose, context) = columns.seal_of(token);
-        let secret = open(key, (purpose, &context), &sealed)
-            .ok_or_else(|| StoreError::Fault(format!("the secret of token number {number} cannot be opened")))?;
+        let TokenRow { number, account, name, sealed, columns, old } = self;
+        let closed = || StoreError::Fault(format!("a secret of token number {number} cannot be opened"));
+        let secret = open(key, columns.seal_of(token), &sealed).ok_or_else(closed)?;
+        let old_secret = match old {
+            OldColumns { sealed: Some(sealed), until_ms: Some(until_ms) } => {
+                let secret = open(key, columns.old_seal_of(token, until_ms), &sealed).ok_or_else(closed)?;
+                Some(OldSecret { secret, until_ms })
+            }
+            OldColumns { sealed: _, until_ms: _ } => None,
+        };
         let scope = columns.scope()?;
-        Ok(Token { number: TokenNumber(number), account, token: token.to_owned(), name, secret, scope })
+        Ok(Token { number: TokenNumber(number), account, token: token.to_owned(), name, secret, old_secret, scope })
+    }
+
+    /// The columns after a rotation: the new secret, and the one of now as the old one.
+    pub(crate) fn rotated(
+        self,
+        key: &MasterKey,
+        token: &str,
+        secret: &Secret,
+        (overlap_ms, now_ms): (u64, i64),
+    ) -> Result<RotatedColumns, StoreError> {
+        let (before, columns) = (self.sealed.clone(), self.columns.clone());
+        let now = self.open(key, token)?;
+        let until_ms = (overlap_ms > 0).then(|| now_ms.saturating_add_unsigned(overlap_ms));
+        let seal_old = |until_ms| {
+            let (purpose, context) = columns.old_seal_of(token, until_ms);
+            key.seal(purpose, &context, now.secret.expose().as_bytes())
+        };
+        let old = OldColumns { sealed: until_ms.map(seal_old).transpose()?, until_ms };
+        let sealed = columns.seal(key, token, secret)?;
+        Ok(RotatedColumns { before, sealed, old, rotated: Rotated { name: now.name, old_secret_until_ms: until_ms } })
     }
 }
 
-fn open(key: &MasterKey, (purpose, context): (Purpose, &str), sealed: &[u8]) -> Option<Secret> {
-    let secret = key.open(purpose, context, sealed)?;
+/// What a rotation writes.
+pub(crate) struct RotatedColumns {
+    /// The sealed secret that was read: it is replaced only where it is still there.
+    pub(crate) before: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) old: OldColumns,
+    /// For who asked.
+    pub(crate) rotated: Rotated,
+}
+
+fn open(key: &MasterKey, (purpose, context): (Purpose, String), sealed: &[u8]) -> Option<Secret> {
+    let secret = key.open(purpose, &context, sealed)?;
     std::str::from_utf8(&secret).ok().map(|text| Secret::new(text.to_owned()))
 }
 
@@ -128,7 +178,14 @@ mod tests {
 
     fn row(sealed: &SealedToken, columns: &ScopeColumns) -> TokenRow {
         let SealedToken { account, name, sealed, .. } = sealed;
-        TokenRow { number: 1, account: *account, name: name.clone(), sealed: sealed.clone(), columns: columns.clone() }
+        TokenRow {
+            number: 1,
+            account: *account,
+            name: name.clone(),
+            sealed: sealed.clone(),
+            columns: columns.clone(),
+            old: OldColumns { sealed: None, until_ms: None },
+        }
     }
 
     /// Every scope opens with its own columns, and with nobody else's.
@@ -151,6 +208,26 @@ mod tests {
             assert_eq!((&opened.scope, opened.secret.expose()), (scope, "a secret"));
             assert!(row(&token, &token.columns).open(&key(), "another").is_err());
         }
+    }
+
+    /// Neither can the end of an overlap be moved, nor an old secret be put in the place of the new one.
+    #[test]
+    fn an_old_secret_cannot_be_prolonged_without_the_key() {
+        let token = sealed(&Scope { read_only: true, ..Scope::FULL });
+        let new = Secret::new("another".to_owned());
+        let columns = row(&token, &token.columns).rotated(&key(), "T", &new, (1_000, 5)).expect("rotated");
+        let RotatedColumns { sealed, old, before, rotated } = columns;
+        assert_eq!((before, rotated.old_secret_until_ms), (token.sealed.clone(), Some(1_005)));
+        let opened = |sealed: &[u8], old: &OldColumns| {
+            TokenRow { sealed: sealed.to_vec(), old: old.clone(), ..row(&token, &token.columns) }.open(&key(), "T")
+        };
+        let after = opened(&sealed, &old).expect("opened");
+        let secret_at = |now_ms| after.old_secret_at(now_ms).map(Secret::expose);
+        assert_eq!((after.secret.expose(), secret_at(1_004), secret_at(1_005)), ("another", Some("a secret"), None));
+        assert!(opened(&sealed, &OldColumns { until_ms: Some(9_999), ..old.clone() }).is_err());
+        assert!(opened(old.sealed.as_deref().expect("one"), &old).is_err());
+        let at_once = row(&token, &token.columns).rotated(&key(), "T", &new, (0, 5)).expect("rotated");
+        assert_eq!(at_once.old, OldColumns { sealed: None, until_ms: None });
     }
 
     /// What a roster does that knows of no limits.

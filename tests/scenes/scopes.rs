@@ -1,4 +1,5 @@
-//! What a token may do: look only, or see some programs only. Every path of the API, with every kind of token.
+//! What a token may do: look only, or see some programs only. Every path of the API, with every kind of token; and tokens whose secret
+//! is changed.
 
 use expect_test::expect;
 
@@ -9,6 +10,7 @@ scenes!(
     what_a_limited_token_writes_is_its_own_programs,
     lists_show_what_the_token_reaches,
     a_refused_write_is_not_remembered,
+    a_rotated_token_is_signed_with_either_secret_for_a_while,
     operators_see_what_a_token_may,
 );
 
@@ -151,6 +153,46 @@ fn a_refused_write_is_not_remembered(home: Home) {
     let answer = send(&client, &request);
     assert_eq!(answer.header("idempotency-replayed"), None);
     client.completed(&answer.location());
+}
+
+/// (That an overlap ends by the clock: `http`'s own tests, which set it.)
+fn a_rotated_token_is_signed_with_either_secret_for_a_while(home: Home) {
+    let service = home.serve();
+    let client = service.client();
+    let rotate = |overlap: &str| {
+        let made = service.home.operate(&["token", "rotate", &client.account.token, "--overlap", overlap]);
+        assert_eq!((&made["name"], text(&made["token"])), (&"nightly".into(), client.account.token.clone()));
+        let account = Account { secret: text(&made["secret"]), ..client.account.clone() };
+        (Client { account, ..client.clone() }, made["oldSecretUntil"].clone())
+    };
+    let request = client.import_request("add", "ignore", "row", "customer_id,phone\nA,2395745030\n");
+    let location = client.send(&request).location();
+    client.completed(&location);
+
+    let (second, until) = rotate("1h");
+    assert!(until.is_string());
+    assert_eq!((client.get(&location).status, second.get(&location).status), (200, 200));
+    // What was sent before the rotation is the same request after it.
+    let again = client.send(&request);
+    assert_eq!((again.header("idempotency-replayed"), again.location()), (Some("true"), location.clone()));
+
+    // Once more within the overlap: only the newest two hold.
+    let (third, _) = rotate("90");
+    client.get(&location).problem(401, "signature_mismatch");
+    assert_eq!((second.get(&location).status, third.get(&location).status), (200, 200));
+    // At once.
+    let (fourth, until) = rotate("0");
+    assert!(until.is_null());
+    third.get(&location).problem(401, "signature_mismatch");
+    second.get(&location).problem(401, "signature_mismatch");
+    assert_eq!(fourth.get(&location).status, 200);
+
+    let (fifth, _) = rotate("1h");
+    let token = client.account.token.clone();
+    assert!(service.home.command(&["token", "revoke", &token]).status().unwrap().success());
+    fifth.get(&location).problem(401, "unknown_token");
+    fourth.get(&location).problem(401, "unknown_token");
+    assert_eq!(service.home.command(&["token", "rotate", &token]).output().unwrap().status.code(), Some(2));
 }
 
 fn operators_see_what_a_token_may(home: Home) {

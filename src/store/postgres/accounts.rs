@@ -9,8 +9,10 @@ use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, 
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::MasterKey;
-use crate::store::token_row::{ScopeColumns, SealedToken, TokenRow};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Programs, Token, TokenListing};
+use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
+use crate::tenant::{
+    Account, AccountId, NewProgram, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
+};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -322,7 +324,7 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
     let account = account.map(|account| account.0);
     let rows = client
         .query_typed(
-            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms FROM token
              WHERE $1::uuid IS NULL OR account = $1 ORDER BY number",
             &[(&account, Type::UUID)],
         )
@@ -335,6 +337,7 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
             name: row.try_get(2).context(listing)?,
             scope: scope_columns(row, 5).context(listing)?.scope()?,
             created_ms: row.try_get(3).context(listing)?,
+            old_secret_until_ms: row.try_get(7).context(listing)?,
             revoked_ms: row.try_get(4).context(listing)?,
         })
     };
@@ -358,6 +361,35 @@ pub(super) async fn revoke_token(client: &Client, token: &str, now_ms: i64) -> R
 }
 
 pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Result<Option<Token>, StoreError> {
+    read_token(client, token).await?.map(|row| row.open(key, token)).transpose()
+}
+
+pub(super) async fn rotate_token(
+    client: &Client,
+    key: &MasterKey,
+    token: &str,
+    (secret, overlap_ms, now_ms): (&Secret, u64, i64),
+) -> Result<Rotated, StoreError> {
+    let row = read_token(client, token).await?.ok_or_else(refusal::no_such_token)?;
+    let RotatedColumns { before, sealed, old, rotated } = row.rotated(key, token, secret, (overlap_ms, now_ms))?;
+    let changed = client
+        .execute_typed(
+            "UPDATE token SET secret = $3, old_secret = $4, old_secret_until_ms = $5
+             WHERE token = $1 AND secret = $2 AND revoked_ms IS NULL",
+            &[
+                (&token, Type::TEXT),
+                (&before, Type::BYTEA),
+                (&sealed, Type::BYTEA),
+                (&old.sealed, Type::BYTEA),
+                (&old.until_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(|| "rotating a token")?;
+    if changed == 0 { Err(refusal::token_was_changed()) } else { Ok(rotated) }
+}
+
+async fn read_token(client: &Client, token: &str) -> Result<Option<TokenRow>, StoreError> {
     let reading = || "reading a token";
     // PostgreSQL refuses a NUL in a text, even in a question; no token has one.
     if token.contains('\0') {
@@ -365,14 +397,13 @@ pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Resu
     }
     let found = client
         .query_typed_opt(
-            "SELECT number, account, name, secret, read_only, programs FROM token
+            "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
              WHERE token = $1 AND revoked_ms IS NULL",
             &[(&token, Type::TEXT)],
         )
         .await
         .context(reading)?;
-    let Some(row) = found else { return Ok(None) };
-    token_row(&row).context(reading)?.open(key, token).map(Some)
+    found.map(|row| token_row(&row)).transpose().context(reading)
 }
 
 fn token_row(row: &Row) -> Result<TokenRow, tokio_postgres::Error> {
@@ -382,6 +413,7 @@ fn token_row(row: &Row) -> Result<TokenRow, tokio_postgres::Error> {
         name: row.try_get(2)?,
         sealed: row.try_get(3)?,
         columns: scope_columns(row, 4)?,
+        old: OldColumns { sealed: row.try_get(6)?, until_ms: row.try_get(7)? },
     })
 }
 

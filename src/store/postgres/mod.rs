@@ -50,7 +50,7 @@ use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completi
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
 use crate::tenant::{
-    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Secret, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
 };
 
 /// The context that the key's check value is sealed with, and the value.
@@ -247,6 +247,17 @@ impl Store for PostgresStore {
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
         ask!(self, |client| accounts::tokens(&client, account))
+    }
+
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError> {
+        let key = &self.shared.key;
+        ask!(self, |client| accounts::rotate_token(&client, key, token, (secret, overlap_ms, now_ms)))
     }
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {

@@ -9,8 +9,8 @@ use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, 
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::MasterKey;
-use crate::store::token_row::{ScopeColumns, SealedToken, TokenRow};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Token, TokenListing};
+use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Secret, Token, TokenListing};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -272,7 +272,7 @@ pub(super) fn tokens(catalogue: &Connection, account: Option<AccountId>) -> Resu
     let account = account.map(|account| account.0.into_bytes());
     let mut select = catalogue
         .prepare_cached(
-            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms FROM token
              WHERE ?1 IS NULL OR account = ?1 ORDER BY number",
         )
         .context(listing)?;
@@ -294,6 +294,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<TokenListing> {
         name: row.get(2)?,
         scope: Scope::FULL,
         created_ms: row.get(3)?,
+        old_secret_until_ms: row.get(7)?,
         revoked_ms: row.get(4)?,
     })
 }
@@ -314,14 +315,40 @@ pub(super) fn revoke_token(catalogue: &Connection, token: &str, now_ms: i64) -> 
 }
 
 pub(super) fn token(catalogue: &Connection, key: &MasterKey, token: &str) -> Result<Option<Token>, StoreError> {
-    let found = catalogue
+    read_token(catalogue, token)?.map(|row| row.open(key, token)).transpose()
+}
+
+/// What a token's row is to become by a rotation.
+pub(super) fn rotated(
+    catalogue: &Connection,
+    key: &MasterKey,
+    token: &str,
+    (secret, overlap_ms, now_ms): (&Secret, u64, i64),
+) -> Result<RotatedColumns, StoreError> {
+    let row = read_token(catalogue, token)?.ok_or_else(refusal::no_such_token)?;
+    row.rotated(key, token, secret, (overlap_ms, now_ms))
+}
+
+pub(super) fn rotate_token(catalogue: &Connection, token: &str, new: &RotatedColumns) -> Result<(), StoreError> {
+    let RotatedColumns { before, sealed, old, rotated: _ } = new;
+    let rotated = catalogue
+        .execute(
+            "UPDATE token SET secret = ?3, old_secret = ?4, old_secret_until_ms = ?5
+             WHERE token = ?1 AND secret = ?2 AND revoked_ms IS NULL",
+            params![token, before, sealed, old.sealed, old.until_ms],
+        )
+        .context(|| "rotating a token")?;
+    if rotated == 0 { Err(refusal::token_was_changed()) } else { Ok(()) }
+}
+
+fn read_token(catalogue: &Connection, token: &str) -> Result<Option<TokenRow>, StoreError> {
+    catalogue
         .prepare_cached(
-            "SELECT number, account, name, secret, read_only, programs FROM token
+            "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
              WHERE token = ?1 AND revoked_ms IS NULL",
         )
         .and_then(|mut select| select.query_row([token], token_row).optional())
-        .context(|| "reading a token")?;
-    found.map(|row| row.open(key, token)).transpose()
+        .context(|| "reading a token")
 }
 
 fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
@@ -331,6 +358,7 @@ fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
         name: row.get(2)?,
         sealed: row.get(3)?,
         columns: scope_columns(row, 4)?,
+        old: OldColumns { sealed: row.get(6)?, until_ms: row.get(7)? },
     })
 }
 

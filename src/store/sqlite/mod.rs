@@ -38,10 +38,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use self::accepting::Prepared;
-use self::commands::Stored;
 use self::connection::{Access, Context, check_library, open};
-use self::payloads::{Draft, Payloads, sync_directory};
+use self::payloads::{Payloads, sync_directory};
 use self::programs::ProgramFiles;
 use self::queue::Queue;
 use self::readers::Readers;
@@ -52,11 +50,12 @@ use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
     Store, StoreError, refusal,
 };
-use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
-use crate::tenant::{Account, AccountId, NewProgram, NewToken, Program, ProgramId, Token, TokenListing, TokenNumber};
+use crate::tenant::{
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// After how many pages the catalogue's WAL is copied back: 8 MB. The one who commits does it, so little at a time.
 const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
@@ -260,6 +259,25 @@ impl Store for SqliteStore {
         self.read(move |_, catalogue| accounts::tokens(catalogue, account)).await
     }
 
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError> {
+        let (text, secret) = (token.to_owned(), secret.clone());
+        let read = move |inner: &Inner, catalogue: &Connection| {
+            accounts::rotated(catalogue, &inner.key, &text, (&secret, overlap_ms, now_ms))
+        };
+        let (columns, token) = (self.read(read).await?, token.to_owned());
+        self.write(move |catalogue| {
+            accounts::rotate_token(catalogue, &token, &columns)?;
+            Ok(columns.rotated)
+        })
+        .await
+    }
+
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
         let token = token.to_owned();
         self.write(move |catalogue| accounts::revoke_token(catalogue, &token, now_ms)).await
@@ -288,26 +306,7 @@ impl Store for SqliteStore {
     }
 
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
-        self.serving()?;
-        let (new, draft) = match self.prepare(command).await? {
-            Prepared::Answer(accepted) => return Ok(accepted),
-            Prepared::Ready(new, draft) => (new, draft),
-        };
-        let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
-        test_point("accept.before_commit");
-        let queue_max = self.inner.queue_max;
-        let queue = Arc::clone(&self.inner.queue);
-        let after = move |fate: Fate<'_, (Accepted, Option<lanes::Waiting>)>| match fate {
-            Fate::Committed((_, Some(waiting))) => {
-                draft.into_iter().for_each(Draft::keep);
-                queue.push(*waiting);
-            }
-            Fate::Committed((_, None)) | Fate::Undone => drop(draft),
-            // Should the command be there after all when the machine is up again, its file must be, too.
-            Fate::Unknown => draft.into_iter().for_each(Draft::keep),
-        };
-        let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
-        self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
+        self.accept_command(command).await
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {

@@ -3,7 +3,90 @@
 use super::*;
 use crate::store::AccountPageStart;
 
-scenes![a_scope_is_kept_and_listed, a_scope_has_programs_of_its_account_only, a_page_is_of_the_programs_reached];
+scenes![
+    a_scope_is_kept_and_listed,
+    a_rotated_token_has_two_secrets_for_a_while,
+    a_rotation_needs_a_token,
+    a_rotated_token_is_the_same_token,
+    a_scope_has_programs_of_its_account_only,
+    a_page_is_of_the_programs_reached
+];
+
+/// New secret and, at this moment, old one.
+async fn secrets(store: &dyn Store, now_ms: i64) -> (String, Option<String>) {
+    let token = store.token("T").await.expect("readable").expect("the token");
+    let old = token.old_secret_at(now_ms).map(|secret| secret.expose().to_owned());
+    (token.secret.expose().to_owned(), old)
+}
+
+async fn rotate(store: &dyn Store, secret: &str, overlap_ms: u64, now_ms: i64) -> Option<i64> {
+    let secret = Secret::new(secret.to_owned());
+    let rotated = store.rotate_token("T", &secret, overlap_ms, now_ms).await.expect("rotated");
+    assert_eq!(rotated.name, "Limited");
+    rotated.old_secret_until_ms
+}
+
+async fn a_rotated_token_has_two_secrets_for_a_while(home: &dyn Home) {
+    let store = home.open().await;
+    let one = tenant(&*store, "One").await;
+    let scope = Scope { read_only: true, programs: only(&[one.program]) };
+    store.create_token(one.account, limited("T", scope.clone()), NOW).await.expect("a token");
+    assert_eq!(secrets(&*store, NOW).await, ("a secret".to_owned(), None));
+
+    assert_eq!(rotate(&*store, "second", 1_000, NOW).await, Some(NOW + 1_000));
+    store.close().await.expect("closed");
+    drop(store);
+    let store = home.open().await;
+    assert_eq!(secrets(&*store, NOW + 999).await, ("second".to_owned(), Some("a secret".to_owned())));
+    assert_eq!(secrets(&*store, NOW + 1_000).await, ("second".to_owned(), None), "the overlap is over");
+    assert_eq!(store.token("T").await.expect("readable").expect("the token").scope, scope);
+    let until = store.tokens(Some(one.account)).await.expect("tokens")[1].old_secret_until_ms;
+    assert_eq!(until, Some(NOW + 1_000));
+
+    // Within the overlap once more: what was older is void at once.
+    assert_eq!(rotate(&*store, "third", 5_000, NOW + 10).await, Some(NOW + 5_010));
+    assert_eq!(secrets(&*store, NOW + 11).await, ("third".to_owned(), Some("second".to_owned())));
+    // And without an overlap.
+    assert_eq!(rotate(&*store, "fourth", 0, NOW + 20).await, None);
+    assert_eq!(secrets(&*store, NOW + 20).await, ("fourth".to_owned(), None));
+}
+
+async fn a_rotation_needs_a_token(home: &dyn Home) {
+    let store = home.open().await;
+    let one = tenant(&*store, "One").await;
+    store.create_token(one.account, limited("T", Scope::FULL), NOW).await.expect("a token");
+    let secret = Secret::new("new".to_owned());
+    refused(store.rotate_token("T9", &secret, 1_000, NOW).await);
+    // Of two at once each is done whole or refused, and one is done.
+    let (first, second) = (Secret::new("first".to_owned()), Secret::new("second".to_owned()));
+    let (left, right) =
+        tokio::join!(store.rotate_token("T", &first, 1_000, NOW), store.rotate_token("T", &second, 1_000, NOW));
+    let (now, old) = secrets(&*store, NOW).await;
+    let old = old.expect("an old secret");
+    match (left.is_ok(), right.is_ok()) {
+        (true, true) => assert!([("second", "first"), ("first", "second")].contains(&(&*now, &*old))),
+        (true, false) => assert_eq!((&*now, &*old), ("first", "a secret")),
+        (false, true) => assert_eq!((&*now, &*old), ("second", "a secret")),
+        (false, false) => unreachable!("one of them comes first"),
+    }
+    store.revoke_token("T", NOW + 5).await.expect("revoked");
+    refused(store.rotate_token("T", &secret, 1_000, NOW + 6).await);
+    assert_eq!(store.token("T").await.expect("readable"), None, "with either secret");
+}
+
+/// So what it sent before is remembered whichever secret signs it again.
+async fn a_rotated_token_is_the_same_token(home: &dyn Home) {
+    let store = home.open().await;
+    let one = tenant(&*store, "One").await;
+    let id = accept(&*store, &one, 1).await;
+    let secret = Secret::new("new".to_owned());
+    store.rotate_token("token of One", &secret, 1_000, NOW).await.expect("rotated");
+    let token = store.token("token of One").await.expect("readable").expect("the token");
+    assert_eq!(token.number, one.token);
+    let remembered = store.remembered(token.number, &[1; 32]).await.expect("readable").expect("remembered");
+    assert_eq!(remembered.command, id);
+    assert_eq!(store.accept(request(&one, 1)).await.expect("an answer"), Accepted::Replayed(id));
+}
 
 fn only(programs: &[ProgramId]) -> Programs {
     Programs::Only(programs.iter().copied().collect())
