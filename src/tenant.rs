@@ -222,6 +222,8 @@ pub struct TokenListing {
     pub scope: Scope,
     /// Milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
+    /// When it was last used, to a minute or so; `None` if it never was.
+    pub last_used_ms: Option<i64>,
     /// Until when the secret before the last rotation holds, or held.
     pub old_secret_until_ms: Option<i64>,
     /// When it was revoked.

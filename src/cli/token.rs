@@ -127,6 +127,8 @@ struct TokenJson<'a> {
     /// Null: all of the account.
     program_ids: Option<Vec<String>>,
     created: String,
+    /// To a minute or so; null if it never was.
+    last_used: Option<String>,
     /// Until when the secret before the last rotation holds; null if none does.
     old_secret_until: Option<String>,
     revoked: Option<String>,
@@ -215,15 +217,17 @@ fn list(args: &ListArgs, global: &GlobalArgs, output: Output) -> Result<(), Fail
         output.say("There is no token yet; 'roster token create --account ID --name NAME' makes one.");
         return Ok(());
     }
-    let titles = ["token", "account", "name", "may", "programs", "created", "old secret until", "revoked"];
+    let titles = ["token", "account", "name", "may", "programs", "created", "last used", "old secret until", "revoked"];
     let now_ms = now_ms();
     let rows = tokens.into_iter().map(|listing| {
-        let TokenListing { token, account, name, scope, created_ms, old_secret_until_ms, revoked_ms } = listing;
+        let TokenListing { token, account, name, scope, created_ms, last_used_ms, old_secret_until_ms, revoked_ms } =
+            listing;
+        let used = last_used_ms.map(print_ms).unwrap_or_default();
         let old = old_secret_until_ms.filter(|until| *until > now_ms).map(print_ms).unwrap_or_default();
         let may = if scope.read_only { "read" } else { "read, write" }.to_owned();
         let programs = program_ids(&scope.programs).map_or("all".to_owned(), |ids| ids.join(" "));
         let (created, revoked) = (print_ms(created_ms), revoked_ms.map(print_ms).unwrap_or_default());
-        [token, account.to_string(), name, may, programs, created, old, revoked]
+        [token, account.to_string(), name, may, programs, created, used, old, revoked]
     });
     output.table(titles.map(|title| (title, Align::Left)), rows)
 }
@@ -237,7 +241,8 @@ fn program_ids(programs: &Programs) -> Option<Vec<String>> {
 }
 
 fn token_json(listing: &TokenListing) -> TokenJson<'_> {
-    let TokenListing { token, account, name, scope, created_ms, old_secret_until_ms, revoked_ms } = listing;
+    let TokenListing { token, account, name, scope, created_ms, last_used_ms, old_secret_until_ms, revoked_ms } =
+        listing;
     TokenJson {
         token,
         account_id: account.to_string(),
@@ -245,6 +250,7 @@ fn token_json(listing: &TokenListing) -> TokenJson<'_> {
         read_only: scope.read_only,
         program_ids: program_ids(&scope.programs),
         created: print_ms(*created_ms),
+        last_used: last_used_ms.map(print_ms),
         old_secret_until: old_secret_until_ms.filter(|until| *until > now_ms()).map(print_ms),
         revoked: revoked_ms.map(print_ms),
     }

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::answer::Refused;
+use super::last_use::LastUses;
 use crate::command::{Accepted, Command, CommandId, Completions, NewCommand, Remembered};
 use crate::contact::{Contact, ContactId, Schema};
 use crate::problem::{Code, Problem};
@@ -17,21 +18,33 @@ use crate::store::{
 use crate::tenant::{Program, ProgramId, Token};
 
 /// The store, closed: for a token it is opened as [`Data`].
-pub(super) struct Door(Arc<dyn Store>);
+pub(super) struct Door {
+    store: Arc<dyn Store>,
+    uses: LastUses,
+}
 
 impl Door {
     pub(super) fn new(store: Arc<dyn Store>) -> Door {
-        Door(store)
+        Door { store, uses: LastUses::default() }
     }
 
     /// The token of this text, unless it is revoked. Read anew for every request, so that a revocation holds at once.
     pub(super) async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        self.0.token(token).await
+        self.store.token(token).await
     }
 
-    /// What a token whose signature holds may see.
-    pub(super) fn open(&self, token: Token) -> Data {
-        Data { store: Arc::clone(&self.0), token: Arc::new(token) }
+    /// What a token whose signature holds may see. Its use is noted beside the request, which does not wait for it: what fails there is
+    /// tried with a later one.
+    pub(super) fn open(&self, token: Token, now_ms: i64) -> Data {
+        if self.uses.is_news(token.number, now_ms) {
+            let (store, number) = (Arc::clone(&self.store), token.number);
+            tokio::spawn(async move {
+                if let Err(fault) = store.note_use(number, now_ms).await {
+                    tracing::debug!(token = number.0, %fault, "the use of a token was not noted");
+                }
+            });
+        }
+        Data { store: Arc::clone(&self.store), token: Arc::new(token) }
     }
 }
 

@@ -12,6 +12,7 @@ mod data;
 mod export;
 mod failed_rows;
 mod imports;
+mod last_use;
 mod parameters;
 mod path;
 mod pieces;

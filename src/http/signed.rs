@@ -68,7 +68,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
             now_ms,
         };
         let (check, digests) = checked.run(state).await?;
-        let data = state.door.open(check.token);
+        let data = state.door.open(check.token, now_ms);
         if !is_looking(&parts.method) {
             // Before anything is looked up: it tells nothing of what is there.
             data.may_write()?;

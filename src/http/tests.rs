@@ -57,6 +57,11 @@ impl Still {
         self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// What is noted of the token's last use, once something is.
+    async fn last_used(&self) -> Option<i64> {
+        self.store.tokens(None).await.expect("tokens")[0].last_used_ms
+    }
+
     /// A GET that is signed now.
     async fn ask(&self, secret: &str) -> Result<Signed, Problem> {
         let date = Timestamp::from_millisecond(self.now_ms.load(Ordering::Relaxed)).expect("a time").to_string();
@@ -96,4 +101,26 @@ async fn an_old_secret_holds_until_the_overlap_ends() {
     service.store.rotate_token("T", &Secret::new("fourth".to_owned()), 0, NOW).await.expect("rotated");
     assert!(with_two.is_some());
     assert_eq!(service.ask("third").await.err(), with_two);
+}
+
+/// The note goes beside the request. The store takes jobs in their order, so what was asked of it before is done when a later job is.
+async fn settled(service: &Still) {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    service.store.create_account("Later", NOW).await.expect("an account");
+}
+
+#[tokio::test]
+async fn the_use_of_a_token_is_noted_once_a_minute_and_only_where_the_signature_holds() {
+    let service = Still::new(settings()).await;
+    service.ask("wrong").await.map(|_| ()).expect_err("it does not fit");
+    settled(&service).await;
+    assert_eq!(service.last_used().await, None, "anybody can name a token");
+    for (at, noted) in [(NOW, NOW), (NOW + 59_999, NOW), (NOW + 60_000, NOW + 60_000)] {
+        service.set(at);
+        service.ask("first").await.map(|_| ()).expect("it fits");
+        settled(&service).await;
+        assert_eq!(service.last_used().await, Some(noted), "at {at}");
+    }
 }

@@ -288,6 +288,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The token of this text, unless it is revoked. Read anew each time; whether its old secret still holds is the caller's to ask.
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError>;
+    /// Notes that a token was used. Kept roughly: it may be lost when the process dies, and never goes back.
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError>;
     /// A program of an account.
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError>;
     /// The fields of a program of an account; `Refused` if the account has no such program.

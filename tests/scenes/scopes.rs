@@ -233,6 +233,7 @@ fn operators_see_what_a_token_may(home: Home) {
             ("fall".to_owned(), true.into(), vec![program.clone()].into()),
         ]
     );
+    assert!(listed.iter().all(|token| token["lastUsed"].is_null()), "nobody has used them");
     let table = list(&[]);
     let line = |name: &str| table.lines().find(|line| line.contains(name)).unwrap().to_owned();
     assert!(line("nightly").contains("read, write  all"), "{table}");

@@ -11,7 +11,7 @@ use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, par
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
 use crate::tenant::{
-    Account, AccountId, NewProgram, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
+    Account, AccountId, NewProgram, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing, TokenNumber,
 };
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
@@ -324,7 +324,7 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
     let account = account.map(|account| account.0);
     let rows = client
         .query_typed(
-            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms, last_used_ms FROM token
              WHERE $1::uuid IS NULL OR account = $1 ORDER BY number",
             &[(&account, Type::UUID)],
         )
@@ -337,6 +337,7 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
             name: row.try_get(2).context(listing)?,
             scope: scope_columns(row, 5).context(listing)?.scope()?,
             created_ms: row.try_get(3).context(listing)?,
+            last_used_ms: row.try_get(8).context(listing)?,
             old_secret_until_ms: row.try_get(7).context(listing)?,
             revoked_ms: row.try_get(4).context(listing)?,
         })
@@ -387,6 +388,17 @@ pub(super) async fn rotate_token(
         .await
         .context(|| "rotating a token")?;
     if changed == 0 { Err(refusal::token_was_changed()) } else { Ok(rotated) }
+}
+
+pub(super) async fn note_use(client: &Client, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+    client
+        .execute_typed(
+            "UPDATE token SET last_used_ms = $2 WHERE number = $1 AND (last_used_ms IS NULL OR last_used_ms < $2)",
+            &[(&token.0, Type::INT8), (&now_ms, Type::INT8)],
+        )
+        .await
+        .context(|| "noting the use of a token")?;
+    Ok(())
 }
 
 async fn read_token(client: &Client, token: &str) -> Result<Option<TokenRow>, StoreError> {

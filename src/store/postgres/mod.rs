@@ -268,6 +268,10 @@ impl Store for PostgresStore {
         ask!(self, |client| accounts::token(&client, &self.shared.key, token))
     }
 
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+        ask!(self, |client| accounts::note_use(&client, token, now_ms))
+    }
+
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
         ask!(self, |client| accounts::program(&client, account, program))
     }

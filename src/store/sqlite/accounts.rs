@@ -10,7 +10,9 @@ use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Secret, Token, TokenListing};
+use crate::tenant::{
+    Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -272,7 +274,7 @@ pub(super) fn tokens(catalogue: &Connection, account: Option<AccountId>) -> Resu
     let account = account.map(|account| account.0.into_bytes());
     let mut select = catalogue
         .prepare_cached(
-            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms, last_used_ms FROM token
              WHERE ?1 IS NULL OR account = ?1 ORDER BY number",
         )
         .context(listing)?;
@@ -294,6 +296,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<TokenListing> {
         name: row.get(2)?,
         scope: Scope::FULL,
         created_ms: row.get(3)?,
+        last_used_ms: row.get(8)?,
         old_secret_until_ms: row.get(7)?,
         revoked_ms: row.get(4)?,
     })
@@ -339,6 +342,16 @@ pub(super) fn rotate_token(catalogue: &Connection, token: &str, new: &RotatedCol
         )
         .context(|| "rotating a token")?;
     if rotated == 0 { Err(refusal::token_was_changed()) } else { Ok(()) }
+}
+
+pub(super) fn note_use(catalogue: &Connection, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+    catalogue
+        .prepare_cached(
+            "UPDATE token SET last_used_ms = ?2 WHERE number = ?1 AND (last_used_ms IS NULL OR last_used_ms < ?2)",
+        )
+        .and_then(|mut update| update.execute(params![token.0, now_ms]))
+        .context(|| "noting the use of a token")?;
+    Ok(())
 }
 
 fn read_token(catalogue: &Connection, token: &str) -> Result<Option<TokenRow>, StoreError> {

@@ -288,6 +288,11 @@ impl Store for SqliteStore {
         self.read(move |inner, catalogue| accounts::token(catalogue, &inner.key, &token)).await
     }
 
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+        let work = move |catalogue: &Connection| accounts::note_use(catalogue, token, now_ms);
+        self.inner.writer.write(Durability::Relaxed, work, |_| ()).await
+    }
+
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
         self.read(move |_, catalogue| accounts::program(catalogue, account, program)).await
     }

@@ -7,6 +7,7 @@ scenes![
     a_scope_is_kept_and_listed,
     a_rotated_token_has_two_secrets_for_a_while,
     a_rotation_needs_a_token,
+    the_last_use_is_kept_and_never_goes_back,
     a_rotated_token_is_the_same_token,
     a_scope_has_programs_of_its_account_only,
     a_page_is_of_the_programs_reached
@@ -72,6 +73,25 @@ async fn a_rotation_needs_a_token(home: &dyn Home) {
     store.revoke_token("T", NOW + 5).await.expect("revoked");
     refused(store.rotate_token("T", &secret, 1_000, NOW + 6).await);
     assert_eq!(store.token("T").await.expect("readable"), None, "with either secret");
+}
+
+async fn the_last_use_is_kept_and_never_goes_back(home: &dyn Home) {
+    let store = home.open().await;
+    let (one, two) = (tenant(&*store, "One").await, tenant(&*store, "Two").await);
+    let uses = async |store: &dyn Store| {
+        let listed = store.tokens(None).await.expect("tokens");
+        listed.into_iter().map(|token| token.last_used_ms).collect::<Vec<_>>()
+    };
+    assert_eq!(uses(&*store).await, [None, None]);
+    store.note_use(one.token, NOW + 10).await.expect("noted");
+    // Another node, whose clock is behind.
+    store.note_use(one.token, NOW + 5).await.expect("noted");
+    assert_eq!(uses(&*store).await, [Some(NOW + 10), None]);
+    store.note_use(two.token, NOW + 20).await.expect("noted");
+    store.note_use(one.token, NOW + 30).await.expect("noted");
+    store.close().await.expect("closed");
+    drop(store);
+    assert_eq!(uses(&*home.open().await).await, [Some(NOW + 30), Some(NOW + 20)]);
 }
 
 /// So what it sent before is remembered whichever secret signs it again.
