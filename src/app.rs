@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +15,21 @@ use tokio::task::JoinHandle;
 use crate::command::{Clock, Workers};
 use crate::config::{MasterKey, Settings};
 use crate::http::{HttpSettings, router};
-use crate::store::postgres::{PostgresSettings, PostgresStore};
+use crate::store::moving::Movable;
+use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
-use crate::store::sqlite::{SqliteSettings, SqliteStore};
+use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
 use crate::store::{OpenAs, Store, StoreError};
+use crate::tenant::Secret;
 
 /// How long a client may take for the headers of a request, and a connection may be idle between two.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a worker of a node waits for word of the other nodes before it looks for work by itself.
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
+
+/// The master key in a data directory.
+const MASTER_KEY_FILE: &str = "master.key";
 
 /// How many connections to a database the requests of a node share, beside one for each worker.
 const REQUEST_CONNECTIONS_MAX: usize = 16;
@@ -42,11 +48,7 @@ pub enum Role {
 
 /// Opens the store that the settings name.
 pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store>, StoreError> {
-    let master_key = match &settings.master_key {
-        MasterKey::InData => MasterKeySource::FileOrNew(settings.data.join("master.key")),
-        MasterKey::Text(text) => MasterKeySource::Text(text.expose().to_owned().into()),
-        MasterKey::File(path) => MasterKeySource::File(path.clone()),
-    };
+    let master_key = master_key(settings);
     let open_as = match role {
         Role::Operator => OpenAs::Operator,
         Role::Serve => OpenAs::Server,
@@ -75,12 +77,100 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
     }
 }
 
+fn master_key(settings: &Settings) -> MasterKeySource {
+    match &settings.master_key {
+        MasterKey::InData => MasterKeySource::FileOrNew(settings.data.join(MASTER_KEY_FILE)),
+        MasterKey::Text(text) => MasterKeySource::Text(text.expose().to_owned().into()),
+        MasterKey::File(path) => MasterKeySource::File(path.clone()),
+    }
+}
+
 /// Each import holds a connection, and requests have some for themselves.
 fn connections_max(settings: &Settings, role: Role) -> usize {
     match role {
         Role::Operator => OPERATOR_CONNECTIONS_MAX,
         // There are as many workers again for small files.
         Role::Serve => 2 * settings.workers.count() + REQUEST_CONNECTIONS_MAX,
+    }
+}
+
+/// One side of a move.
+#[derive(Clone, Debug)]
+pub struct Place {
+    home: HomePlace,
+    master_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum HomePlace {
+    Directory(PathBuf),
+    Database(Secret),
+}
+
+/// A side of a move, ready to be opened.
+pub(crate) struct Side {
+    home: HomePlace,
+    master_key: MasterKeySource,
+    has_data: bool,
+}
+
+impl Place {
+    /// Reads a directory, or the URL of a database; and where its master key is, if that is said.
+    pub fn parse(place: &str, master_key_file: Option<PathBuf>) -> Place {
+        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| place.starts_with(scheme));
+        let home = if is_url {
+            HomePlace::Database(Secret::new(place.to_owned()))
+        } else {
+            HomePlace::Directory(PathBuf::from(place))
+        };
+        Place { home, master_key_file }
+    }
+
+    /// Whether it is a database.
+    pub fn is_database(&self) -> bool {
+        matches!(self.home, HomePlace::Database(_))
+    }
+
+    /// As what is moved from: nothing is made there.
+    pub(crate) fn source(self, settings: &Settings) -> Side {
+        let master_key = self.master_key(settings).of_existing();
+        Side { home: self.home, master_key, has_data: true }
+    }
+
+    /// As what is moved into.
+    pub(crate) fn target(self, settings: &Settings) -> Side {
+        let master_key = self.master_key(settings);
+        Side { home: self.home, master_key, has_data: false }
+    }
+
+    /// A directory has its own key, unless it has none and one is set for everything.
+    fn master_key(&self, settings: &Settings) -> MasterKeySource {
+        if let Some(path) = &self.master_key_file {
+            return MasterKeySource::FileOrNew(path.clone());
+        }
+        match (&self.home, &settings.master_key) {
+            (HomePlace::Directory(data), MasterKey::InData) => MasterKeySource::FileOrNew(data.join(MASTER_KEY_FILE)),
+            (HomePlace::Directory(data), _) if data.join(MASTER_KEY_FILE).exists() => {
+                MasterKeySource::File(data.join(MASTER_KEY_FILE))
+            }
+            (HomePlace::Directory(_) | HomePlace::Database(_), _) => master_key(settings),
+        }
+    }
+}
+
+/// Opens a side of a move.
+pub(crate) async fn open_to_move(side: Side) -> Result<Box<dyn Movable>, StoreError> {
+    let Side { home, master_key, has_data } = side;
+    match home {
+        HomePlace::Database(url) if has_data => Ok(Box::new(PostgresMovable::source(&url, master_key).await?)),
+        HomePlace::Database(url) => Ok(Box::new(PostgresMovable::open(&url, master_key).await?)),
+        HomePlace::Directory(data) => {
+            let open = move || {
+                if has_data { SqliteMovable::source(data, master_key) } else { SqliteMovable::open(data, master_key) }
+            };
+            let opened = tokio::task::spawn_blocking(open).await;
+            Ok(Box::new(opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??))
+        }
     }
 }
 
@@ -164,6 +254,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         freshness: SignedDuration::from_secs(i64::try_from(settings.freshness_seconds).unwrap_or(i64::MAX)),
         body_bytes_max: settings.body_bytes_max,
         body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
+        stream_bytes_max: settings.stream_bytes_max,
         wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
     }
 }

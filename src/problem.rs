@@ -33,6 +33,9 @@ pub enum Code {
     TooLarge,
     TooSlow,
     UnsupportedMediaType,
+    DigestMissing,
+    DigestMismatch,
+    BadContentEncoding,
     Busy,
     Internal,
 }
@@ -52,7 +55,7 @@ pub struct Entry {
 
 impl Code {
     /// All of them, for tables and tests.
-    pub const ALL: [Code; 25] = [
+    pub const ALL: [Code; 28] = [
         Code::BadJson,
         Code::DuplicateKey,
         Code::MissingMember,
@@ -76,6 +79,9 @@ impl Code {
         Code::TooLarge,
         Code::TooSlow,
         Code::UnsupportedMediaType,
+        Code::DigestMissing,
+        Code::DigestMismatch,
+        Code::BadContentEncoding,
         Code::Busy,
         Code::Internal,
     ];
@@ -181,7 +187,25 @@ impl Code {
                 "unsupported_media_type",
                 415,
                 "The body's type is not taken here",
-                "Send 'Content-Type: application/json' without a Content-Encoding.",
+                "Send 'Content-Type: application/json' without a Content-Encoding; or 'text/csv' in UTF-8, as it is or with gzip or zstd.",
+            ),
+            Code::DigestMissing => (
+                "digest_missing",
+                400,
+                "The request has no Content-Digest that can be read",
+                "Send 'Content-Digest: sha-256=:<base64 of the SHA-256 of the body as sent>:', and sign its value in the body's place.",
+            ),
+            Code::DigestMismatch => (
+                "digest_mismatch",
+                400,
+                "The body is not the one that was signed",
+                "Send it again, or make the digest of the very bytes that are sent, compressed if they are; nothing was queued.",
+            ),
+            Code::BadContentEncoding => (
+                "bad_content_encoding",
+                400,
+                "The body cannot be decompressed",
+                "Compress the file anew, or send it without Content-Encoding; nothing was queued.",
             ),
             Code::Busy => (
                 "busy",
@@ -200,11 +224,20 @@ impl Code {
     }
 }
 
-/// One thing that is wrong with a body, and where.
+/// Where something is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum At {
+    /// In the body, RFC 6901; a missing member is pointed at where it should be.
+    Pointer(String),
+    /// In the query: the parameter's name.
+    Parameter(String),
+}
+
+/// One thing that is wrong with a request, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// RFC 6901; a missing member is pointed at where it should be.
-    pub pointer: String,
+    /// Where.
+    pub at: At,
     /// The stable word.
     pub code: Code,
     /// What was wrong with its value, and what would be right.
@@ -249,7 +282,7 @@ impl Problem {
         let code = faults.first().map_or(Code::BadJson, |fault| fault.code);
         let detail = match faults.as_slice() {
             [only] => only.detail.clone(),
-            _ => format!("The body has {} faults; see 'errors'.", faults.len()),
+            _ => format!("The request has {} faults; see 'errors'.", faults.len()),
         };
         Problem { errors: faults, ..Problem::new(code, detail) }
     }
@@ -265,7 +298,10 @@ impl Problem {
     pub fn to_json(&self, request_id: &str) -> Value {
         #[derive(Serialize)]
         struct FaultJson<'a> {
-            pointer: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pointer: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            parameter: Option<&'a str>,
             code: &'a str,
             detail: &'a str,
         }
@@ -278,10 +314,12 @@ impl Problem {
         json.insert("detail".into(), self.detail.clone().into());
         json.insert("remedy".into(), entry.remedy.into());
         if !self.errors.is_empty() {
-            let faults = self.errors.iter().map(|fault| FaultJson {
-                pointer: &fault.pointer,
-                code: fault.code.entry().word,
-                detail: &fault.detail,
+            let faults = self.errors.iter().map(|Fault { at, code, detail }| {
+                let (pointer, parameter) = match at {
+                    At::Pointer(pointer) => (Some(pointer.as_str()), None),
+                    At::Parameter(name) => (None, Some(name.as_str())),
+                };
+                FaultJson { pointer, parameter, code: code.entry().word, detail }
             });
             json.insert("errors".into(), serde_json::to_value(faults.collect::<Vec<_>>()).unwrap_or_default());
         }

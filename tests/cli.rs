@@ -66,6 +66,7 @@ fn help() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:
@@ -261,6 +262,7 @@ fn usage_errors_are_yours() {
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
+              migrate     Move everything from a data directory into a database, or back
               sign        Sign a request: prints its two headers
 
             Options:
@@ -430,6 +432,7 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         freshness_seconds = 900
         body_bytes_max = 67108864
         body_bytes_in_flight_max = 268435456
+        stream_bytes_max = 4294967296
         queue_max = 10000
         prefer_wait_seconds_max = 60
         drain_seconds = 5

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use roster::import::ErrorCode;
 use roster::problem::Code;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 7] = [
     "docs/API.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
+    "docs/SCALING.md",
 ];
 
 fn root() -> &'static Path {

@@ -53,7 +53,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 24] = [
+const PLACES: [(&str, &[&str]); 26] = [
     ("anstream", &["cli"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
@@ -61,6 +61,7 @@ const PLACES: [(&str, &[&str]); 24] = [
     ("chacha20poly1305", &["store/secrets.rs"]),
     ("clap", &["cli"]),
     ("comfy_table", &["cli"]),
+    ("flate2", &["http"]),
     ("hmac", &["signature"]),
     ("http_body_util", &["http"]),
     ("indicatif", &["cli"]),
@@ -76,6 +77,7 @@ const PLACES: [(&str, &[&str]); 24] = [
     ("toml", &["config"]),
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
     ("ureq", &["cli"]),
+    ("zstd", &["http", "cli"]),
     ("std::fs", &["store", "config", "cli"]),
     ("std::net", &["config", "cli", "app.rs", "store/postgres/target.rs"]),
 ];

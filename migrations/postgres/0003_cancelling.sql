@@ -1,7 +1,7 @@
 -- Commands can be cancelled.
 
 -- Who asked for it. A command that had never been claimed is complete at once, wherever it stands in its lane: so [head, next_seq) may
--- hold complete commands behind the head, and who moves the head on passes them over. One that was claimed before is made complete by
+-- hold complete commands, and who claims one passes it over. One that was claimed before is made complete by
 -- whoever claims it next, after a look whether it was applied.
 ALTER TABLE command ADD COLUMN cancelled_by text;
 

@@ -14,6 +14,7 @@ mod field;
 mod import;
 mod location;
 mod logging;
+mod migrate;
 mod operator;
 mod output;
 mod problem_text;
@@ -78,6 +79,8 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Get all contacts of a program as a CSV file
     Export(export::ExportArgs),
+    /// Move everything from a data directory into a database, or back
+    Migrate(migrate::MigrateArgs),
     /// Sign a request: prints its two headers
     Sign(sign::SignArgs),
 }
@@ -134,6 +137,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
             export::run(&args, output)
         }
+        Command::Migrate(args) => migrate::run(&args, &global, output),
         Command::Sign(args) => sign::run(&args, output),
     }
 }

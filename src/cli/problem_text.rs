@@ -25,11 +25,12 @@ struct ProblemJson {
     lines: Vec<LineJson>,
 }
 
-/// One thing that is wrong with a body, and where.
+/// One thing that is wrong with a request, and where.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct FaultJson {
     pointer: String,
+    parameter: String,
     code: String,
     detail: String,
 }
@@ -56,8 +57,12 @@ fn words(status: u16, problem: &ProblemJson, own: impl FnOnce() -> [Line; 5]) ->
     let ProblemJson { title, code, detail, remedy, instance, errors, lines } = problem;
     let what = if detail.is_empty() { title } else { detail };
     let mut text = format!("{} ({status} {})", escape(what), escape(code));
-    for FaultJson { pointer, code, detail } in errors {
-        let place = if pointer.is_empty() { "the whole body" } else { pointer };
+    for FaultJson { pointer, parameter, code, detail } in errors {
+        let place = match (pointer.as_str(), parameter.as_str()) {
+            ("", "") => "the whole body",
+            ("", parameter) => parameter,
+            (pointer, _) => pointer,
+        };
         let _ = write!(text, "\n  {}: {} ({})", escape(place), escape(detail), escape(code));
     }
     if !lines.is_empty() {

@@ -32,6 +32,14 @@ pub(super) fn rows(records: u64, output: Output) -> ProgressBar {
     bar
 }
 
+/// A bar for the contacts of a move.
+pub(super) fn contacts(output: Output) -> ProgressBar {
+    let bar = bar(0, "{spinner} {prefix:9} {wide_bar} {human_pos}/{human_len} contacts", output);
+    bar.set_prefix("moving");
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 /// Moves the bar of rows to what a status says.
 pub(super) fn show(bar: &ProgressBar, progress: &Progress) {
     if progress.state == "queued" {

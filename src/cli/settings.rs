@@ -68,6 +68,9 @@ pub(super) struct ServiceArgs {
     /// The most bytes of bodies in memory at one moment [default: 268435456]
     #[arg(long, env = "ROSTER_BODY_BYTES_IN_FLIGHT_MAX", value_name = "N", hide_short_help = true)]
     body_bytes_in_flight_max: Option<String>,
+    /// The largest file that is sent as it is, as sent and decompressed [default: 4294967296]
+    #[arg(long, env = "ROSTER_STREAM_BYTES_MAX", value_name = "N", hide_short_help = true)]
+    stream_bytes_max: Option<String>,
     /// The most imports that may wait in one program's queue [default: 10000]
     #[arg(long, env = "ROSTER_QUEUE_MAX", value_name = "N", hide_short_help = true)]
     queue_max: Option<String>,
@@ -123,6 +126,7 @@ impl ServiceArgs {
             freshness_seconds,
             body_bytes_max,
             body_bytes_in_flight_max,
+            stream_bytes_max,
             queue_max,
             prefer_wait_seconds_max,
             database_direct,
@@ -136,6 +140,7 @@ impl ServiceArgs {
             ("freshness_seconds", freshness_seconds),
             ("body_bytes_max", body_bytes_max),
             ("body_bytes_in_flight_max", body_bytes_in_flight_max),
+            ("stream_bytes_max", stream_bytes_max),
             ("queue_max", queue_max),
             ("prefer_wait_seconds_max", prefer_wait_seconds_max),
             ("database_direct", database_direct),

@@ -81,12 +81,58 @@ pub struct IdempotencyKey {
 
 /// The file of an import. Not shown by `Debug`: it is contact data.
 #[derive(Clone)]
-pub struct Payload(pub String);
+pub enum Payload {
+    /// In memory.
+    Held(Vec<u8>),
+    /// In the store already, where nobody finds it yet.
+    Received(Received),
+}
+
+impl Payload {
+    /// A text in memory.
+    pub fn text(csv: impl Into<String>) -> Payload {
+        Payload::Held(csv.into().into_bytes())
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Payload::Held(bytes) => bytes.len() as u64,
+            Payload::Received(received) => received.bytes,
+        }
+    }
+
+    /// What of it is in memory.
+    pub fn held(&self) -> &[u8] {
+        match self {
+            Payload::Held(bytes) => bytes,
+            Payload::Received(_) => &[],
+        }
+    }
+}
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.0.len())
+        write!(f, "Payload({} bytes)", self.bytes())
     }
+}
+
+/// A file that a store has received, durably, for a command that is still to be accepted. When the last copy of this goes and the
+/// command was not accepted, the file goes too.
+#[derive(Clone)]
+pub struct Received {
+    /// The only command that it can be accepted with.
+    pub command: CommandId,
+    /// Its size.
+    pub bytes: u64,
+    /// Whoever dropped it last removes the file, unless it was told to keep it.
+    pub draft: Arc<dyn Draft>,
+}
+
+/// A file without a command; dropping it removes the file.
+pub trait Draft: Send + Sync {
+    /// The command is accepted, or may be: the file stays.
+    fn keep(&self);
 }
 
 /// What became of a request that was to be accepted.

@@ -16,7 +16,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 16] = [
+pub(super) const KEYS: [Key; 17] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -36,6 +36,11 @@ pub(super) const KEYS: [Key; 16] = [
         name: "body_bytes_in_flight_max",
         set: |settings, text| whole(text, 1, BYTES_MAX).map(|number| settings.body_bytes_in_flight_max = number),
         print: |settings| Some(settings.body_bytes_in_flight_max.to_string()),
+    },
+    Key {
+        name: "stream_bytes_max",
+        set: |settings, text| whole(text, 1, STREAM_BYTES_MAX).map(|number| settings.stream_bytes_max = number),
+        print: |settings| Some(settings.stream_bytes_max.to_string()),
     },
     Key {
         name: "queue_max",
@@ -78,6 +83,8 @@ const AUTO: &str = "auto";
 const BYTES_MAX: u64 = 64 << 30;
 /// The most that one body may be allowed to have: it is held in memory, and its cells are counted in 32 bits.
 const BODY_BYTES_MAX: u64 = 1 << 30;
+/// The most that one file may be allowed to have: 1 TiB.
+const STREAM_BYTES_MAX: u64 = 1 << 40;
 
 /// The one that is nothing but a secret.
 pub(super) const MASTER_KEY: &str = "master_key";

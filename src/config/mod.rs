@@ -38,6 +38,8 @@ pub struct Settings {
     pub body_bytes_max: u64,
     /// The most bytes of bodies in memory at one moment.
     pub body_bytes_in_flight_max: u64,
+    /// The largest file that is sent as it is, in bytes, as sent and decompressed.
+    pub stream_bytes_max: u64,
     /// The most imports that wait in one program's queue.
     pub queue_max: u64,
     /// The longest `Prefer: wait`, in seconds.
@@ -104,6 +106,7 @@ impl Default for Settings {
             freshness_seconds: 15 * 60,
             body_bytes_max: 64 << 20,
             body_bytes_in_flight_max: 256 << 20,
+            stream_bytes_max: 4 << 30,
             queue_max: 10_000,
             prefer_wait_seconds_max: 60,
             drain_seconds: 30,
@@ -350,7 +353,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

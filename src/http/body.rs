@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::HttpState;
 use super::answer::Refused;
-use super::{HttpSettings, HttpState};
 use crate::problem::{Code, Problem};
 
 /// The unit in which room for bodies is counted.
@@ -22,6 +22,8 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
 /// How long a client may pause in the middle of a body.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How much of a body that is not held whole is passed on at a time. Also what must arrive within [`IDLE_MAX`]: some 8 KiB a second.
+const PORTION_BYTES_ENOUGH: usize = 256 * 1024;
 /// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
 const DRAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long the client may pause meanwhile.
@@ -123,9 +125,58 @@ pub(super) fn too_large(limit: u64, promised: Option<u64>) -> Problem {
 }
 
 /// Whether the headers promise more than the limit.
-pub(super) fn promises_too_much(settings: &HttpSettings, headers: &HeaderMap) -> Option<Problem> {
-    let promised = promised_bytes(headers).filter(|promised| *promised > settings.body_bytes_max)?;
-    Some(too_large(settings.body_bytes_max, Some(promised)))
+pub(super) fn promises_too_much(limit: u64, headers: &HeaderMap) -> Option<Problem> {
+    let promised = promised_bytes(headers).filter(|promised| *promised > limit)?;
+    Some(too_large(limit, Some(promised)))
+}
+
+/// The next portion of a body that is not held whole: [`PORTION_BYTES_ENOUGH`] or a bit more, the last one less; `None` at the end. A
+/// client that sends less than that within [`IDLE_MAX`] is too slow.
+pub(super) async fn next_portion(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    let mut portion = BytesMut::new();
+    let all = async {
+        while portion.len() < PORTION_BYTES_ENOUGH {
+            match body.frame().await {
+                None => break,
+                Some(Err(fault)) => return Err(ended_early(&fault.to_string())),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        portion.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(IDLE_MAX, all).await {
+        Err(_) => {
+            let detail =
+                format!("Less than {PORTION_BYTES_ENOUGH} bytes of the body arrived in {} seconds", IDLE_MAX.as_secs());
+            Err(Problem::new(Code::TooSlow, detail))
+        }
+        Ok(Err(problem)) => Err(problem),
+        Ok(Ok(())) if portion.is_empty() => Ok(None),
+        Ok(Ok(())) => Ok(Some(portion.freeze())),
+    }
+}
+
+fn ended_early(why: &str) -> Problem {
+    Problem::new(Code::DigestMismatch, format!("The body ended before its end: {why}"))
+}
+
+/// Reads away a body of up to this size whose answer is known already. Who sends it has proved who they are, so it may be as long as one
+/// that is kept; but who asked before sending is answered at once.
+pub(super) async fn read_away(headers: &HeaderMap, mut body: Body, limit: u64) {
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let mut left = limit;
+    while let Ok(Some(portion)) = next_portion(&mut body).await {
+        left = left.saturating_sub(portion.len() as u64);
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// Reads a refused body away: many clients look for the answer only after they have sent everything, and would see a
@@ -138,7 +189,7 @@ pub(super) async fn drain(headers: &HeaderMap, body: Body) {
     }
 }
 
-async fn drain_rest(mut body: Body) {
+pub(super) async fn drain_rest(mut body: Body) {
     let all = async {
         let mut left = DRAIN_BYTES_MAX;
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(DRAIN_IDLE_MAX, body.frame()).await {

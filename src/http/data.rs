@@ -13,7 +13,7 @@ use crate::contact::{Contact, ContactId, Schema};
 use crate::problem::{Code, Problem};
 use crate::store::{
     AccountPage, AccountPageStart, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery,
-    ContactSnapshot, Store, StoreError,
+    ContactSnapshot, PayloadWriter, Store, StoreError,
 };
 use crate::tenant::{Program, ProgramId, Token};
 
@@ -106,6 +106,12 @@ impl Data {
         self.may_write()?;
         self.reaching(command.program)?;
         Ok(self.store.accept(command).await?)
+    }
+
+    /// A place for the file of a command that is to come. Blocking.
+    pub(super) fn receive(&self, program: ProgramId, command: CommandId) -> Result<Box<dyn PayloadWriter>, StoreError> {
+        self.reaching(program)?;
+        self.store.receive(self.token.account, program, command)
     }
 
     pub(super) async fn command(&self, command: CommandId) -> Result<Option<Command>, StoreError> {

@@ -11,10 +11,13 @@ use uuid::Uuid;
 use super::HttpState;
 use super::answer::Refused;
 use super::commands::{Wait, status_response};
+use super::parameters::RawParameters;
 use super::path::{PathId, program_of};
-use super::signed::Signed;
+use super::signed::{Posted, Signed};
+use super::stream;
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
+use crate::import::ImportOptions;
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
 use crate::wire::{ImportRequest, read_import};
@@ -33,30 +36,67 @@ const QUEUE_FULL_RETRY_S: u64 = 30;
 pub(super) async fn accept(
     State(state): State<Arc<HttpState>>,
     path: PathId,
-    signed: Signed,
+    parameters: RawParameters,
+    posted: Posted,
 ) -> Result<Response, Refused> {
-    let program = program_of(&signed, &path).await?;
+    match posted {
+        Posted::Whole(signed) => accept_json(&state, &path, signed).await,
+        Posted::Stream(signed, body) => stream::accept(&state, &path, parameters, signed, body).await,
+    }
+}
+
+async fn accept_json(state: &HttpState, path: &PathId, signed: Signed) -> Result<Response, Refused> {
+    let program = program_of(&signed, path).await?;
     if let Some(first) = signed.data.remembered(&signed.signature).await?
         && first.request_digest == signed.request_digest
     {
-        return answer(&state, &signed, first.command, true).await;
+        return answer(state, &signed, first.command, true).await;
     }
     check_media_type(&signed.headers)?;
     let key = idempotency_key(&signed)?;
     let (signed, request) = read_body(signed, program.id).await?;
-    let accepted = signed.data.accept(new_command(&state, &signed, program.id, key, request)).await?;
+    let import = Import {
+        id: new_id(),
+        program: program.id,
+        key,
+        options: request.options,
+        payload: Payload::text(request.participants),
+    };
+    take_on(state, &signed, import).await
+}
+
+/// An import that is complete but for who sent it.
+pub(super) struct Import {
+    pub(super) id: CommandId,
+    pub(super) program: ProgramId,
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) options: ImportOptions,
+    pub(super) payload: Payload,
+}
+
+/// An id for a new command.
+pub(super) fn new_id() -> CommandId {
+    CommandId(Uuid::now_v7())
+}
+
+/// The problem of a signature that was accepted before, over other bytes.
+pub(super) fn signature_reused() -> Problem {
+    let detail = "This signature was accepted before, for a request with other bytes (signatures are blind to case)";
+    Problem::new(Code::SignatureReused, detail)
+}
+
+/// Has the store accept an import, and answers.
+pub(super) async fn take_on(state: &HttpState, signed: &Signed, import: Import) -> Result<Response, Refused> {
+    let program = import.program;
+    let accepted = signed.data.accept(new_command(state, signed, import)).await?;
     test_point("accept.after_commit");
     if let Accepted::New(command) = accepted {
-        tracing::info!(request = signed.request_id, %command, program = %program.id, "import accepted");
+        tracing::info!(request = signed.request_id, %command, %program, "import accepted");
     }
     match accepted {
-        Accepted::New(command) => answer(&state, &signed, command, false).await,
-        Accepted::Replayed(command) => answer(&state, &signed, command, true).await,
-        Accepted::SignatureReused => Err(Problem::new(
-            Code::SignatureReused,
-            "This signature was accepted before, for a request with other bytes (signatures are blind to case)",
-        )
-        .into()),
+        Accepted::New(command) => answer(state, signed, command, false).await,
+        Accepted::Replayed(command) => answer(state, signed, command, true).await,
+        Accepted::SignatureReused => Err(signature_reused().into()),
         Accepted::IdempotencyKeyReused => {
             Err(Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was accepted before, with another body")
                 .into())
@@ -70,7 +110,12 @@ pub(super) async fn accept(
 }
 
 /// 202, with the command's place and its current state.
-async fn answer(state: &HttpState, signed: &Signed, command: CommandId, replayed: bool) -> Result<Response, Refused> {
+pub(super) async fn answer(
+    state: &HttpState,
+    signed: &Signed,
+    command: CommandId,
+    replayed: bool,
+) -> Result<Response, Refused> {
     let wait = Wait::asked(&signed.headers, state.settings.wait_max);
     let command = wait
         .until_complete(state, &signed.data, command)
@@ -93,7 +138,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
     if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         let got = content_type.map_or("no Content-Type".to_owned(), |value| format!("Content-Type '{value}'"));
-        return Err(Problem::new(Code::UnsupportedMediaType, format!("The request has {got}; send application/json")));
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("The request has {got}; send application/json or text/csv"),
+        ));
     }
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -103,7 +151,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn idempotency_key(signed: &Signed) -> Result<Option<IdempotencyKey>, Problem> {
+pub(super) fn idempotency_key(signed: &Signed) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = signed.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_BYTES_MAX);
     let Some(key) = key else {
@@ -134,24 +182,19 @@ async fn read_body(signed: Signed, program: ProgramId) -> Result<(Signed, Import
     Ok((signed, request.map_err(Problem::of_faults)?))
 }
 
-fn new_command(
-    state: &HttpState,
-    signed: &Signed,
-    program: ProgramId,
-    idempotency: Option<IdempotencyKey>,
-    request: ImportRequest,
-) -> NewCommand {
+fn new_command(state: &HttpState, signed: &Signed, import: Import) -> NewCommand {
+    let Import { id, program, key: idempotency, options, payload } = import;
     let window_ms = i64::try_from(state.settings.freshness.as_millis()).unwrap_or(i64::MAX);
     // Fresh until then, wherever in the window the clocks were.
     let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
     NewCommand {
-        id: CommandId(Uuid::now_v7()),
+        id,
         account: signed.data.token().account,
         program,
         token: signed.data.token().number,
         created_ms: signed.now_ms,
-        options: request.options,
-        payload: Payload(request.participants),
+        options,
+        payload,
         signature: signed.signature,
         request_digest: signed.request_digest,
         remember_until_ms: fresh_until_ms.max(signed.now_ms).saturating_add(SIGNATURE_KEPT_MS),

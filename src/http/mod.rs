@@ -18,6 +18,8 @@ mod path;
 mod pieces;
 mod programs;
 mod signed;
+mod spool;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +47,8 @@ pub struct HttpSettings {
     pub body_bytes_max: u64,
     /// The most bytes of bodies in memory at one moment.
     pub body_bytes_in_flight_max: u64,
+    /// The largest file of the stream form, in bytes, as sent and decompressed.
+    pub stream_bytes_max: u64,
     /// The longest `Prefer: wait`.
     pub wait_max: Duration,
 }
@@ -62,6 +66,8 @@ pub(crate) struct HttpState {
     checks: Arc<Semaphore>,
     /// Exports that are read at the same time.
     exports: Arc<Semaphore>,
+    /// Files that are received at the same time.
+    streams: Arc<Semaphore>,
     /// Turns true when the service is to stop: who waits for an import is answered at once.
     stopping: watch::Receiver<bool>,
 }
@@ -77,6 +83,7 @@ impl HttpState {
             room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
             checks: Arc::new(Semaphore::new(cores)),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
+            streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
             stopping,
         }
     }

@@ -47,6 +47,11 @@ impl Parameters {
         Ok(Parameters(pairs))
     }
 
+    /// All of them, in their order.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// The last value of a parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(at, _)| at == name).map(|(_, value)| value.as_str())

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,7 +18,7 @@ use super::data::Data;
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
-use crate::signature::{AUTHORIZATION, Claim, ClaimError, DATE, Mismatch, verify};
+use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, Claim, ClaimError, DATE, Mismatch, read_digest, verify};
 use crate::tenant::{Secret, Token};
 
 /// Bodies above this size are checked on a thread for long work, a few at a time.
@@ -35,9 +38,9 @@ pub(super) struct Signed {
     pub(super) request_id: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// SHA-256 over method, path and the body's digest.
+    /// SHA-256 over method, path (with the query, where that is signed) and the body's digest.
     pub(super) request_digest: Digest,
-    /// SHA-256 over the body.
+    /// SHA-256 over the body; of one that is still to be read, what it is to be.
     pub(super) body_digest: Digest,
     /// The body's share of the memory for bodies.
     _room: Option<OwnedSemaphorePermit>,
@@ -51,7 +54,8 @@ impl FromRequest<Arc<HttpState>> for Signed {
         let (mut parts, body) = request.into_parts();
         let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
         let now_ms = (state.clock)();
-        let (claim, token) = match before_the_body(state, &parts.headers, now_ms).await {
+        let limit = state.settings.body_bytes_max;
+        let (claim, token) = match before_the_body(state, &parts.headers, limit, now_ms).await {
             Ok(claimed) => claimed,
             Err(refused) => {
                 body::drain(&parts.headers, body).await;
@@ -66,15 +70,11 @@ impl FromRequest<Arc<HttpState>> for Signed {
             path: parts.uri.path().to_owned(),
             body: held.bytes,
             now_ms,
+            digest: None,
         };
         let (check, digests) = checked.run(state).await?;
-        let data = state.door.open(check.token, now_ms);
-        if !is_looking(&parts.method) {
-            // Before anything is looked up: it tells nothing of what is there.
-            data.may_write()?;
-        }
         Ok(Signed {
-            data,
+            data: enter(state, &parts.method, check.token, now_ms)?,
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
@@ -88,13 +88,99 @@ impl FromRequest<Arc<HttpState>> for Signed {
     }
 }
 
+/// What a request whose signature holds may see; it is refused where it may only look and does more.
+fn enter(state: &HttpState, method: &Method, token: Token, now_ms: i64) -> Result<Data, Problem> {
+    let data = state.door.open(token, now_ms);
+    if !is_looking(method) {
+        // Before anything is looked up: it tells nothing of what is there.
+        data.may_write()?;
+    }
+    Ok(data)
+}
+
 /// Whether a method only asks. Of any other it is not known what it may change.
 fn is_looking(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-async fn before_the_body(state: &HttpState, headers: &HeaderMap, now_ms: i64) -> Result<(Claim, Token), Refused> {
-    if let Some(problem) = body::promises_too_much(&state.settings, headers) {
+/// An import as it is sent: signed with its body, or with its body's digest.
+pub(super) enum Posted {
+    /// The body is in memory.
+    Whole(Signed),
+    /// The body is a file, and still to be read.
+    Stream(Signed, Body),
+}
+
+impl FromRequest<Arc<HttpState>> for Posted {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Posted, Refused> {
+        if !is_csv(request.headers()) {
+            return Ok(Posted::Whole(Signed::from_request(request, state).await?));
+        }
+        let (mut parts, body) = request.into_parts();
+        match by_digest(state, &mut parts).await {
+            Ok(signed) => Ok(Posted::Stream(signed, body)),
+            Err(refused) => {
+                body::drain(&parts.headers, body).await;
+                Err(refused)
+            }
+        }
+    }
+}
+
+fn is_csv(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/csv")
+}
+
+/// A request whose body is signed by its digest. As the options are in the query, the query is signed too.
+async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refused> {
+    let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
+    let now_ms = (state.clock)();
+    let (claim, token) = before_the_body(state, &parts.headers, state.settings.stream_bytes_max, now_ms).await?;
+    let lines: Vec<&str> =
+        parts.headers.get_all(CONTENT_DIGEST).iter().map(|value| value.to_str().unwrap_or_default().trim()).collect();
+    let line = lines.join(", ");
+    let Some(digest) = read_digest(&line) else {
+        let got = if line.is_empty() {
+            "no Content-Digest"
+        } else {
+            "a Content-Digest without a SHA-256 as RFC 9530 writes it"
+        };
+        return Err(Problem::new(Code::DigestMissing, format!("The request has {got}")).into());
+    };
+    let checked = Check {
+        claim,
+        token,
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path_and_query().map_or_else(|| parts.uri.path().to_owned(), ToString::to_string),
+        body: line.into(),
+        now_ms,
+        digest: Some(digest),
+    };
+    let (check, digests) = checked.run(state).await?;
+    Ok(Signed {
+        data: enter(state, &parts.method, check.token, now_ms)?,
+        signature: check.claim.signature,
+        signed_at: check.claim.signed_at,
+        now_ms,
+        request_id,
+        headers: parts.headers.clone(),
+        body: Bytes::new(),
+        request_digest: digests.request,
+        body_digest: digests.body,
+        _room: None,
+    })
+}
+
+async fn before_the_body(
+    state: &HttpState,
+    headers: &HeaderMap,
+    limit: u64,
+    now_ms: i64,
+) -> Result<(Claim, Token), Refused> {
+    if let Some(problem) = body::promises_too_much(limit, headers) {
         return Err(problem.into());
     }
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
@@ -129,8 +215,11 @@ struct Check {
     token: Token,
     method: String,
     path: String,
+    /// The fourth line.
     body: Bytes,
     now_ms: i64,
+    /// The body's, where the fourth line is not the body.
+    digest: Option<Digest>,
 }
 
 struct Digests {
@@ -164,7 +253,7 @@ impl Check {
             (fitting, _) => fitting?,
         };
         tracing::trace!(form = form.as_str(), "signature verified");
-        let body: Digest = Sha256::digest(&self.body).into();
+        let body: Digest = self.digest.unwrap_or_else(|| Sha256::digest(&self.body).into());
         // Of the body its digest: gigabytes are not to be hashed twice.
         let request = [self.method.as_bytes(), b"\n", self.path.as_bytes(), b"\n", &body]
             .into_iter()

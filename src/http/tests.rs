@@ -33,6 +33,7 @@ fn settings() -> HttpSettings {
         freshness: SignedDuration::from_secs(900),
         body_bytes_max: 1_000_000,
         body_bytes_in_flight_max: 1_000_000,
+        stream_bytes_max: 1_000_000,
         wait_max: Duration::ZERO,
     }
 }

@@ -20,6 +20,7 @@
 mod casing;
 mod claim;
 mod compact;
+mod content_digest;
 
 use std::cell::LazyCell;
 use std::fmt::Write as _;
@@ -31,6 +32,7 @@ use sha2::{Digest as _, Sha256};
 
 use casing::Casing;
 pub use claim::{AUTHORIZATION, Claim, ClaimError, DATE, SCHEME};
+pub use content_digest::{CONTENT_DIGEST, print_digest, read_digest};
 
 /// The signature of a request in the canonical form, as padded standard base64 (44 characters).
 ///

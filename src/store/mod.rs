@@ -4,6 +4,7 @@
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
 mod account_page;
+pub(crate) mod moving;
 pub mod postgres;
 mod record;
 mod refusal;
@@ -21,7 +22,7 @@ use std::io::Read;
 
 use async_trait::async_trait;
 
-use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
+use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Received, Remembered};
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{
@@ -126,6 +127,18 @@ pub trait ImportTx: Send {
     fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError>;
     /// Undoes everything.
     fn rollback(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The size of the pieces in which a file is received.
+pub const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Takes in the file of a command that is still to be accepted. Blocking: it is used from a thread of its own. Dropping it leaves
+/// nothing.
+pub trait PayloadWriter: Send {
+    /// Takes the next piece: [`PIECE_BYTES`], and only the last one less.
+    fn write(&mut self, piece: &[u8]) -> Result<(), StoreError>;
+    /// That was all. What was written is durable now; that it is there is told only by its command.
+    fn finish(self: Box<Self>) -> Result<Received, StoreError>;
 }
 
 /// What came of asking that a command be cancelled.
@@ -300,6 +313,14 @@ pub trait Store: Send + Sync + 'static {
     /// this process does not serve. Its `id` must be made for this call alone. A caller that goes away while it waits
     /// may have been accepted all the same.
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError>;
+    /// Begins to receive the file of a command that is to be accepted, where it is too large to be held in memory. `Refused` as with
+    /// [`Store::accept`]. Blocking. What is not accepted is removed, after a crash by the next start or by another node.
+    fn receive(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        command: CommandId,
+    ) -> Result<Box<dyn PayloadWriter>, StoreError>;
     /// A command of an account.
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError>;
     /// Cancels a command of an account, in somebody's name; `None` if there is none.

@@ -16,6 +16,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use crate::tenant::Secret;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
@@ -132,6 +133,12 @@ impl MasterKey {
         let associated = associated(purpose, context);
         let payload = Payload { msg: ciphertext, aad: &associated };
         self.cipher().ok()?.decrypt(&XNonce::from(*nonce), payload).ok().map(Zeroizing::new)
+    }
+
+    /// The same, for a text.
+    pub fn open_text(&self, purpose: Purpose, context: &str, sealed: &[u8]) -> Option<Secret> {
+        let value = self.open(purpose, context, sealed)?;
+        std::str::from_utf8(&value).ok().map(|text| Secret::new(text.to_owned()))
     }
 
     fn cipher(&self) -> Result<XChaCha20Poly1305, StoreError> {

@@ -12,6 +12,9 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
+    /// Of a program that nothing was ever imported into.
+    pub(crate) const EMPTY: Stock = Stock { next_number: 1, contacts: 0, active: 0 };
+
     /// A contact is added; it must have the next number.
     pub(crate) fn add(&mut self, addition: &Addition) -> Result<(), StoreError> {
         let number = addition.number.get().cast_signed();

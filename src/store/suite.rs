@@ -27,8 +27,8 @@ use crate::import::{
 };
 use crate::tenant::{AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Scope, Secret, TokenNumber};
 
-const NOW: i64 = 1_763_812_800_000;
-const HOUR: i64 = 60 * 60 * 1_000;
+pub(super) const NOW: i64 = 1_763_812_800_000;
+pub(super) const HOUR: i64 = 60 * 60 * 1_000;
 const QUEUE_MAX: u32 = 5;
 
 /// A place where a store's data lives, so that it can be opened again.
@@ -37,6 +37,10 @@ trait Home: Send + Sync {
     /// Opens the store to serve; at most [`QUEUE_MAX`] commands of a program wait and run. Who served before has gone or
     /// died, long enough ago to be missed.
     async fn open(&self) -> Arc<dyn Store>;
+    /// How many files there are that are not rows of a catalogue, accepted or not.
+    fn files(&self) -> u64;
+    /// Whoever was receiving a file died long ago.
+    fn forsake(&self);
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -48,6 +52,13 @@ impl Home for SqliteHome {
             SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
+
+    fn files(&self) -> u64 {
+        std::fs::read_dir(self.0.path().join("payloads")).expect("the directory").count() as u64
+    }
+
+    /// Whoever opens the directory knows it.
+    fn forsake(&self) {}
 }
 
 /// The URL of a database.
@@ -60,6 +71,15 @@ impl Home for PostgresHome {
         // Nobody waits here until the leases of who died have run out.
         test_server::query_in(&self.0, "UPDATE lane SET lease_until_ms = 0");
         Arc::new(store)
+    }
+
+    fn files(&self) -> u64 {
+        let count = "SELECT (SELECT count(DISTINCT command) FROM payload)";
+        test_server::query_in(&self.0, count).trim().parse().expect("a number")
+    }
+
+    fn forsake(&self) {
+        test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
     }
 }
 
@@ -111,6 +131,7 @@ macro_rules! scenes {
 
 mod cancelling;
 mod reading;
+mod receiving;
 mod tokens;
 
 scenes![
@@ -144,14 +165,14 @@ scenes![
 // Makers.
 
 /// An account with a program and a token.
-struct Tenant {
-    account: AccountId,
-    program: ProgramId,
+pub(super) struct Tenant {
+    pub(super) account: AccountId,
+    pub(super) program: ProgramId,
     tag: ProgramTag,
-    token: TokenNumber,
+    pub(super) token: TokenNumber,
 }
 
-async fn tenant(store: &dyn Store, name: &str) -> Tenant {
+pub(super) async fn tenant(store: &dyn Store, name: &str) -> Tenant {
     let account = store.create_account(name, NOW).await.expect("an account").id;
     let program = program(store, account, name).await;
     let text = format!("token of {name}");
@@ -166,7 +187,7 @@ pub(super) fn new_token(token: &str, name: &str, secret: &str) -> NewToken {
     NewToken { token: token.to_owned(), name: name.to_owned(), secret, scope: Scope::FULL }
 }
 
-async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
+pub(super) async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
     let new = NewProgram { name: name.to_owned(), region: Region::US, phone: None, timezone: None };
     store.create_program(account, new, NOW).await.expect("a program")
 }
@@ -176,7 +197,7 @@ fn options() -> ImportOptions {
 }
 
 /// A request; its number is in its signature and digest.
-fn request(tenant: &Tenant, number: u8) -> NewCommand {
+pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
     NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
@@ -184,7 +205,7 @@ fn request(tenant: &Tenant, number: u8) -> NewCommand {
         token: tenant.token,
         created_ms: NOW,
         options: options(),
-        payload: Payload(format!("phone\n{number}\n")),
+        payload: Payload::text(format!("phone\n{number}\n")),
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + HOUR,
@@ -192,20 +213,20 @@ fn request(tenant: &Tenant, number: u8) -> NewCommand {
     }
 }
 
-fn with_key(new: NewCommand, key: &str, body: u8) -> NewCommand {
+pub(super) fn with_key(new: NewCommand, key: &str, body: u8) -> NewCommand {
     let forgotten_before_ms = new.created_ms - 24 * HOUR;
     let idempotency = Some(IdempotencyKey { key: key.to_owned(), body_digest: [body; 32], forgotten_before_ms });
     NewCommand { idempotency, ..new }
 }
 
-async fn accept(store: &dyn Store, tenant: &Tenant, number: u8) -> CommandId {
+pub(super) async fn accept(store: &dyn Store, tenant: &Tenant, number: u8) -> CommandId {
     match store.accept(request(tenant, number)).await.expect("accepted") {
         Accepted::New(id) => id,
         other => unreachable!("{other:?}"),
     }
 }
 
-async fn claim(store: &dyn Store) -> Claim {
+pub(super) async fn claim(store: &dyn Store) -> Claim {
     store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim")
 }
 
@@ -223,12 +244,12 @@ async fn command(store: &dyn Store, tenant: &Tenant, id: CommandId) -> Command {
 }
 
 /// The report of an import that added so many and was applied.
-fn report(added: u64) -> Report {
+pub(super) fn report(added: u64) -> Report {
     let counts = Counts { read: added, added, ..Counts::default() };
     Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
 }
 
-fn number(number: u64) -> ContactNumber {
+pub(super) fn number(number: u64) -> ContactNumber {
     ContactNumber::new(number).expect("in range")
 }
 
@@ -243,7 +264,7 @@ fn profile(first_name: &str) -> Profile {
 }
 
 /// The contact of a number, with a phone and a customer's id that tell it.
-fn addition(at: u64) -> Change {
+pub(super) fn addition(at: u64) -> Change {
     Change::Add(Addition {
         number: number(at),
         customer_id: format!("c{at}"),
@@ -253,12 +274,12 @@ fn addition(at: u64) -> Change {
     })
 }
 
-fn unchanged(at: u64) -> Update {
+pub(super) fn unchanged(at: u64) -> Update {
     let times = FieldTimes::default();
     Update { number: number(at), customer_id: None, phone: None, active: None, profile: None, times }
 }
 
-fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
+pub(super) fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
     match store.begin_import(claim, now_ms).expect("begun") {
         Begin::Open(import) => import,
         Begin::AlreadyApplied(_) => unreachable!("it was applied already"),
@@ -266,7 +287,7 @@ fn begin(store: &dyn Store, claim: &Claim, now_ms: i64) -> Box<dyn ImportTx> {
 }
 
 /// Imports changes as one whole command.
-async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Change], now_ms: i64) {
+pub(super) async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Change], now_ms: i64) {
     accept(store, tenant, number).await;
     let claim = claim(store).await;
     let mut tx = begin(store, &claim, now_ms);
@@ -276,14 +297,14 @@ async fn import(store: &dyn Store, tenant: &Tenant, number: u8, changes: &[Chang
 }
 
 const EVERYBODY: ContactFilter = ContactFilter { active_only: false, updated_after_ms: None };
-const ACTIVE: ContactFilter = ContactFilter { active_only: true, updated_after_ms: None };
-const ALL: ContactQuery = ContactQuery { filter: EVERYBODY, start: PageStart::Offset(0), count: 1_000 };
+pub(super) const ACTIVE: ContactFilter = ContactFilter { active_only: true, updated_after_ms: None };
+pub(super) const ALL: ContactQuery = ContactQuery { filter: EVERYBODY, start: PageStart::Offset(0), count: 1_000 };
 
 async fn page(store: &dyn Store, tenant: &Tenant, query: ContactQuery) -> ContactPage {
     store.contacts(tenant.account, tenant.program, query).await.expect("a page")
 }
 
-async fn contacts(store: &dyn Store, tenant: &Tenant) -> Vec<Contact> {
+pub(super) async fn contacts(store: &dyn Store, tenant: &Tenant) -> Vec<Contact> {
     page(store, tenant, ALL).await.contacts
 }
 
@@ -295,7 +316,7 @@ fn look_up(tx: &mut dyn ImportTx, keys: &[IdentityKeys<'_>]) -> Vec<RowFound> {
     tx.lookup(Lookup { keys, values: true, phones_of_existing: true, phones_of_new: true }).expect("looked up")
 }
 
-fn refused<T>(result: Result<T, StoreError>) -> String {
+pub(super) fn refused<T>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Refused(sentence)) => sentence,
         Err(other) => unreachable!("{other}"),
@@ -412,11 +433,12 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
     let tenant = tenant(&*store, "One").await;
     // A small one and one that is a file.
     for (number, rows) in [(1, 1), (2, 20_000)] {
-        let new = NewCommand { payload: Payload("phone\n+13035551000\n".repeat(rows)), ..request(&tenant, number) };
+        let new =
+            NewCommand { payload: Payload::text("phone\n+13035551000\n".repeat(rows)), ..request(&tenant, number) };
         assert_eq!(store.accept(new.clone()).await.expect("accepted"), Accepted::New(new.id));
         let found = command(&*store, &tenant, new.id).await;
         assert_eq!((found.from.as_str(), found.created_ms), ("One", NOW));
-        assert_eq!(found.payload_bytes, new.payload.0.len() as u64);
+        assert_eq!(found.payload_bytes, new.payload.bytes());
         assert_eq!(found.state, CommandState::Queued { position: 1 });
 
         let claim = claim(&*store).await;
@@ -432,7 +454,7 @@ async fn an_accepted_command_is_there_with_its_payload(home: &dyn Home) {
                 look_up(&mut *tx, &[customer_id(&format!("c{at}"))]);
             }
         });
-        assert!(text == new.payload.0);
+        assert!(text.as_bytes() == new.payload.held());
         drop(payload);
         tx.rollback().expect("rolled back");
         store.progress(&claim, 17);
@@ -451,7 +473,7 @@ async fn fifty_equal_requests_make_one_command(home: &dyn Home) {
     for (number, rows) in [(1, 1), (2, 20_000)] {
         let requests: Vec<_> = (0..50)
             .map(|_| {
-                let payload = Payload("phone\n".repeat(rows));
+                let payload = Payload::text("phone\n".repeat(rows));
                 let new = NewCommand { payload, ..request(&tenant, number) };
                 let store = Arc::clone(&store);
                 tokio::spawn(async move { store.accept(new).await.expect("accepted") })
@@ -479,7 +501,7 @@ async fn a_signature_is_one_request(home: &dyn Home) {
     let other_bytes = NewCommand { request_digest: [9; 32], ..request(&one, 1) };
     assert_eq!(store.accept(other_bytes.clone()).await.expect("accepted"), Accepted::SignatureReused);
     // Also a large one, which is looked at before its file is written.
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..other_bytes };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..other_bytes };
     assert_eq!(store.accept(large).await.expect("accepted"), Accepted::SignatureReused);
     let remembered = store.remembered(one.token, &[1; 32]).await.expect("readable").expect("remembered");
     assert_eq!((remembered.command, remembered.request_digest), (id, [1; 32]));
@@ -506,7 +528,7 @@ async fn an_idempotency_key_is_one_request(home: &dyn Home) {
     assert_eq!(accept(with_key(request(&tenant, 3), "K", 9)).await, Accepted::IdempotencyKeyReused);
     assert_eq!(store.remembered(tenant.token, &[3; 32]).await.expect("readable"), None);
     // A large body by key: its file does not stay, and does not disturb.
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..with_key(request(&tenant, 4), "K", 1) };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..with_key(request(&tenant, 4), "K", 1) };
     assert_eq!(accept(large).await, Accepted::Replayed(id));
     // Another key, and another program: other requests.
     assert!(matches!(accept(with_key(request(&tenant, 5), "k", 1)).await, Accepted::New(_)));
@@ -549,7 +571,7 @@ async fn a_full_queue_turns_away(home: &dyn Home) {
         accept(&*store, &tenant, number).await;
     }
     assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), Accepted::QueueFull);
-    let large = NewCommand { payload: Payload("x".repeat(100_000)), ..request(&tenant, 6) };
+    let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..request(&tenant, 6) };
     assert_eq!(store.accept(large).await.expect("accepted"), Accepted::QueueFull);
     // What is known is told all the same.
     assert!(matches!(store.accept(request(&tenant, 5)).await.expect("accepted"), Accepted::Replayed(_)));
@@ -813,6 +835,8 @@ async fn lookups_see_earlier_batches(home: &dyn Home) {
     let taken = Update { phone: Some(phone(1)), ..unchanged(2) };
     tx.apply(&[Change::Update(moved), Change::Update(taken)]).expect("applied");
     assert_eq!(look_up(&mut *tx, &keys[2..3])[0].by_phone, Some(number(2)));
+    let moved_to = IdentityKeys { phone: Some(phone(9)), ..IdentityKeys::default() };
+    assert_eq!(look_up(&mut *tx, &[moved_to])[0].by_phone, Some(number(1)));
     tx.commit(&report(2)).expect("committed");
     let phones: Vec<Phone> = contacts(&*store, &tenant).await.iter().map(|contact| contact.phone).collect();
     assert_eq!(phones, [phone(9), phone(1)]);

@@ -94,6 +94,44 @@ pub(crate) struct TokenRow {
     pub(crate) old: OldColumns,
 }
 
+/// What is sealed of a token, in the open, with what it is sealed for: to carry it to another home, which has another key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Unsealed {
+    pub(crate) columns: ScopeColumns,
+    pub(crate) secret: Secret,
+    pub(crate) old_secret: Option<OldSecret>,
+}
+
+impl Unsealed {
+    /// `None` if something of it cannot be opened.
+    pub(crate) fn open(
+        key: &MasterKey,
+        token: &str,
+        (sealed, columns, old): (&[u8], ScopeColumns, OldColumns),
+    ) -> Option<Unsealed> {
+        let secret = open(key, columns.seal_of(token), sealed)?;
+        let old_secret = match old {
+            OldColumns { sealed: Some(sealed), until_ms: Some(until_ms) } => {
+                Some(OldSecret { secret: open(key, columns.old_seal_of(token, until_ms), &sealed)?, until_ms })
+            }
+            OldColumns { sealed: _, until_ms: _ } => None,
+        };
+        Some(Unsealed { columns, secret, old_secret })
+    }
+
+    /// The sealed secret, and the columns of the one before.
+    pub(crate) fn seal(&self, key: &MasterKey, token: &str) -> Result<(Vec<u8>, OldColumns), StoreError> {
+        let Unsealed { columns, secret, old_secret } = self;
+        let sealed = columns.seal(key, token, secret)?;
+        let until_ms = old_secret.as_ref().map(|old| old.until_ms);
+        let seal_old = |old: &OldSecret| {
+            let (purpose, context) = columns.old_seal_of(token, old.until_ms);
+            key.seal(purpose, &context, old.secret.expose().as_bytes())
+        };
+        Ok((sealed, OldColumns { sealed: old_secret.as_ref().map(seal_old).transpose()?, until_ms }))
+    }
+}
+
 /// The columns of the secret before the last rotation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OldColumns {
@@ -105,14 +143,8 @@ impl TokenRow {
     pub(crate) fn open(self, key: &MasterKey, token: &str) -> Result<Token, StoreError> {
         let TokenRow { number, account, name, sealed, columns, old } = self;
         let closed = || StoreError::Fault(format!("a secret of token number {number} cannot be opened"));
-        let secret = open(key, columns.seal_of(token), &sealed).ok_or_else(closed)?;
-        let old_secret = match old {
-            OldColumns { sealed: Some(sealed), until_ms: Some(until_ms) } => {
-                let secret = open(key, columns.old_seal_of(token, until_ms), &sealed).ok_or_else(closed)?;
-                Some(OldSecret { secret, until_ms })
-            }
-            OldColumns { sealed: _, until_ms: _ } => None,
-        };
+        let opened = Unsealed::open(key, token, (&sealed, columns, old)).ok_or_else(closed)?;
+        let Unsealed { columns, secret, old_secret } = opened;
         let scope = columns.scope()?;
         Ok(Token { number: TokenNumber(number), account, token: token.to_owned(), name, secret, old_secret, scope })
     }
@@ -149,8 +181,7 @@ pub(crate) struct RotatedColumns {
 }
 
 fn open(key: &MasterKey, (purpose, context): (Purpose, String), sealed: &[u8]) -> Option<Secret> {
-    let secret = key.open(purpose, &context, sealed)?;
-    std::str::from_utf8(&secret).ok().map(|text| Secret::new(text.to_owned()))
+    key.open_text(purpose, &context, sealed)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod command_item;
 mod contacts;
 mod export;
 mod failed_rows;
+mod query;
 mod request;
 mod status;
 
@@ -15,5 +16,6 @@ pub use command_item::CommandItem;
 pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJson, ProgramJson, SchemaJson};
 pub use export::{csv_header, push_csv_contact};
 pub use failed_rows::{FailedRows, SURPLUS_CELLS_MAX};
+pub use query::{read_options, write_options};
 pub use request::{ImportRequest, read_import, write_import};
 pub use status::{ErrorEntry, FieldChangeJson, FieldChangesJson, Message, Progress, Rows, Status};

@@ -8,11 +8,11 @@ use serde_json::{Number, json};
 
 use super::json::{Json, JsonFault, read};
 use crate::import::{Existing, ImportOptions, Limits, Mode, New};
-use crate::problem::{Code, Fault};
+use crate::problem::{At, Code, Fault};
 use crate::tenant::ProgramId;
 
 /// The most faults that are told of one body.
-const FAULTS_MAX: usize = 1_000;
+pub(super) const FAULTS_MAX: usize = 1_000;
 
 /// A valid request to import.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,19 +77,19 @@ pub fn write_import(program: &str, options: &ImportOptions, participants: &str) 
 }
 
 /// The names of the limits, in the order of [`Limits`].
-const LIMITS: [&str; 3] = ["maxNew", "maxUpdated", "maxErrors"];
+pub(super) const LIMITS: [&str; 3] = ["maxNew", "maxUpdated", "maxErrors"];
 
 fn json_faults(fault: JsonFault) -> Vec<Fault> {
     match fault {
         JsonFault::Bad { line, column, detail } => {
             let detail = format!("The body is no JSON document at line {line}, column {column}: {detail}");
-            vec![Fault { pointer: String::new(), code: Code::BadJson, detail }]
+            vec![Fault { at: At::Pointer(String::new()), code: Code::BadJson, detail }]
         }
         JsonFault::DuplicateKeys(pointers) => pointers
             .into_iter()
             .map(|pointer| {
                 let detail = "The object has this key more than once; send it once".to_owned();
-                Fault { pointer, code: Code::DuplicateKey, detail }
+                Fault { at: At::Pointer(pointer), code: Code::DuplicateKey, detail }
             })
             .collect(),
     }
@@ -105,7 +105,7 @@ impl Faults {
         if self.0.len() >= FAULTS_MAX {
             return;
         }
-        self.0.push(Fault { pointer: pointer.to_owned(), code, detail });
+        self.0.push(Fault { at: At::Pointer(pointer.to_owned()), code, detail });
     }
 
     fn missing(&mut self, pointer: &str, right: &str) {
@@ -279,7 +279,7 @@ fn with_article(kind: &str) -> String {
 }
 
 /// What a fault repeats of a value: enough to recognise it.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let short: String = text.chars().take(100).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
@@ -298,7 +298,10 @@ mod tests {
             Ok(request) => format!("{request:?}\n"),
             Err(faults) => faults
                 .iter()
-                .map(|fault| format!("{:?} {}: {}\n", fault.pointer, fault.code.entry().word, fault.detail))
+                .map(|Fault { at, code, detail }| match at {
+                    At::Pointer(pointer) => format!("{pointer:?} {}: {detail}\n", code.entry().word),
+                    At::Parameter(name) => format!("parameter {name}: {detail}\n"),
+                })
                 .collect(),
         };
         expected.assert_eq(&table);

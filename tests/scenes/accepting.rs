@@ -40,10 +40,10 @@ fn every_fault_of_a_body_is_told(home: Home) {
         /options/existing wrong_type
         /options/mode missing_member
         /options/absent unknown_value
-        /options/dryRun unknown_member
+        /options/dryrun unknown_member
         /participants missing_member"#]]
     .assert_eq(&faults(
-        r#"{"program":"x","more":{},"options":{"new":"all","existing":1,"absent":"remove","dryRun":true}}"#,
+        r#"{"program":"x","more":{},"options":{"new":"all","existing":1,"absent":"remove","dryrun":true}}"#,
     ));
     assert_eq!(faults("not json"), " bad_json");
     assert_eq!(faults(r#"{"participants":"\udc00"}"#), " bad_json");
@@ -72,7 +72,7 @@ fn refusals_come_in_the_contracts_order(home: Home) {
     assert_eq!(answer.header("www-authenticate"), Some("SignalVine"));
     client.send(&client.request("POST", nowhere, "x").without("content-type")).problem(404, "not_found");
     client.send(&client.request("POST", "/v2/programs/%ff/participants", "x")).problem(404, "not_found");
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "text/csv"] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "text/csv+x"] {
         let request = client.request("POST", &path, "x").without("content-type").header("content-type", content_type);
         client.send(&request).problem(415, "unsupported_media_type");
     }

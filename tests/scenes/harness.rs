@@ -114,6 +114,15 @@ impl Home {
         self.data.path().join("data")
     }
 
+    pub(crate) fn is_database(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// Where everything is, as `roster migrate` is told.
+    pub(crate) fn place(&self) -> String {
+        self.database.clone().unwrap_or_else(|| self.data().display().to_string())
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data.path().join("log")
     }

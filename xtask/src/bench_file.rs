@@ -15,7 +15,7 @@ const HEADER: &str =
     "customer_id,phone,first_name,last_name,active,group_list,major,gpa,credits,honors,enrolled_on,notes";
 
 /// The program's own fields, as `roster program create --field` takes them.
-const FIELDS: [&str; 6] =
+pub(crate) const FIELDS: [&str; 6] =
     ["major:String", "gpa:Float", "credits:Numeric", "honors:Maybe (Boolean)", "enrolled_on:Date", "notes:String"];
 
 /// More would need more area codes than are listed below.
@@ -92,7 +92,8 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         complain(format_args!("at most {ROWS_MAX} rows: there are no more phones"));
         return ExitCode::from(2);
     }
-    let written = File::create(Path::new(path)).and_then(|file| write(BufWriter::new(file), rows, changed_every));
+    let written = File::create(Path::new(path))
+        .and_then(|file| write(BufWriter::new(file), rows, Changes::one_in(changed_every)));
     match written {
         Ok(bytes) => {
             say(format_args!("{path}: {rows} rows, {bytes} bytes; the program needs the fields"));
@@ -111,20 +112,40 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Which rows are other ones than in the first file.
+#[derive(Clone, Copy)]
+pub(crate) struct Changes {
+    /// One row in so many; 0: none.
+    pub(crate) every: u64,
+    /// From 1: the same row is another one in each night.
+    pub(crate) night: u64,
+}
+
+impl Changes {
+    pub(crate) fn one_in(every: u64) -> Changes {
+        Changes { every, night: 1 }
+    }
+
+    /// The night of a row; 0: it is as in the first file.
+    fn night_of(self, number: u64) -> u64 {
+        if self.every > 0 && number.is_multiple_of(self.every) { self.night } else { 0 }
+    }
+}
+
 /// Writes the file, and gives its size in bytes.
-fn write(mut file: impl Write, rows: u64, changed_every: u64) -> io::Result<u64> {
+pub(crate) fn write(mut file: impl Write, rows: u64, changes: Changes) -> io::Result<u64> {
     let mut bytes = 0;
     let mut line = format!("{HEADER}\n");
     for number in 0..=rows {
         file.write_all(line.as_bytes())?;
         bytes += line.len() as u64;
-        line = row(number, changed_every > 0 && number % changed_every == 0);
+        line = row(number, changes.night_of(number));
     }
     file.flush()?;
     Ok(bytes)
 }
 
-fn row(number: u64, changed: bool) -> String {
+fn row(number: u64, night: u64) -> String {
     let mut dice = Dice(number);
     let phone = spelled(phone(number), dice.below(6));
     let first_name = dice.one(&FIRST_NAMES);
@@ -133,7 +154,7 @@ fn row(number: u64, changed: bool) -> String {
     let groups = dice.one(&GROUPS);
     let major = dice.one(&MAJORS);
     let gpa = format!("{}.{:02}", dice.below(4), dice.below(100));
-    let credits = dice.below(140) + u64::from(changed);
+    let credits = dice.below(140) + night;
     let credits = if dice.below(4) == 0 { format!("{credits}.0") } else { credits.to_string() };
     let honors = dice.one(&["", "yes", "no", "TRUE", "f"]);
     let (month, day) = (dice.below(12) + 1, dice.below(28) + 1);
@@ -141,7 +162,11 @@ fn row(number: u64, changed: bool) -> String {
         0 => format!("{month}/{day}/2026"),
         _ => format!("2026-{month:02}-{day:02}"),
     };
-    let notes = if changed { "changed last night" } else { dice.one(&NOTES) };
+    let notes = match night {
+        0 => dice.one(&NOTES),
+        1 => "changed last night",
+        _ => "changed in a later night",
+    };
     format!(
         "C{number:09},{phone},{first_name},{last_name},{active},{groups},{major},{gpa},{credits},{honors},{enrolled_on},{notes}\n"
     )
@@ -195,7 +220,7 @@ mod tests {
 
     fn file(rows: u64, changed_every: u64) -> String {
         let mut bytes = Vec::new();
-        let size = write(&mut bytes, rows, changed_every).expect("written");
+        let size = write(&mut bytes, rows, Changes::one_in(changed_every)).expect("written");
         assert_eq!(size, bytes.len() as u64);
         String::from_utf8(bytes).expect("UTF-8")
     }
@@ -212,6 +237,10 @@ mod tests {
         let (before, after) = (file(1_000, 0), file(1_000, 100));
         let changed = before.lines().zip(after.lines()).filter(|(before, after)| before != after).count();
         assert_eq!(changed, 10);
+        let mut later = Vec::new();
+        write(&mut later, 1_000, Changes { every: 1, night: 2 }).expect("written");
+        let later = String::from_utf8(later).expect("UTF-8");
+        assert_eq!(after.lines().zip(later.lines()).filter(|(after, later)| after != later).count(), 1_000);
     }
 
     #[test]

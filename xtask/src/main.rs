@@ -3,9 +3,19 @@
 //! Not here: anything that needs the service or its dependencies. Such a tool is a test or an example of the service, and only
 //! started from here, so that this package builds in a moment.
 
+mod bench;
 mod bench_file;
+mod cluster;
+mod guarded;
+mod http;
+mod memory;
 mod needs;
+mod options;
 mod phone_table;
+#[path = "../../tests/support/postgres.rs"]
+#[allow(dead_code, reason = "tests use the rest")]
+mod postgres;
+mod roster;
 mod steps;
 
 use std::process::{Command, ExitCode};
@@ -15,6 +25,12 @@ const USAGE: &str = "usage: cargo xtask <tool>
 
   test          everything: installs what is missing on Debian, then format, lints, tests, documentation
   check         the quick part: format, lints, the doors between the rooms
+  cluster [--nodes N] [--port P] [--once] [--debug]
+                many nodes to try out: PostgreSQL, N nodes and HAProxy on the loopback, until Ctrl-C; with --once it
+                shows by itself what becomes of an import whose node is killed, and ends
+  bench [--rows N] [--rounds N] [--only CASE] [--against BINARY]
+                measures imports beside what sqlite3 and psql need for the same rows (or another build of roster), and
+                prints a table
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
   phone-table   makes the table of North American phones anew, after an update of rlibphonenumber";
@@ -25,6 +41,8 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => steps::test(),
         ["check"] => steps::check(),
+        ["cluster", arguments @ ..] => cluster::run(arguments),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
         ["phone-table"] => phone_table::run(),
         _ => {
@@ -34,10 +52,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// The cargo that started this tool.
+/// The cargo that started this tool, as if it were started by hand: what it has told this tool about this package would have
+/// it build some dependencies anew, and once more by hand.
 fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo.current_dir(root());
+    let told = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    told.for_each(|name| {
+        cargo.env_remove(name);
+    });
     cargo
 }
 

@@ -1,6 +1,7 @@
 //! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
 //!
-//! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over. One scene drives the published Python client, in a virtual environment of its own below the target directory.
+//! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over, and `cargo xtask cluster --once` shows
+//! many nodes behind HAProxy. One scene drives the published Python client, in a virtual environment of its own below the target directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +17,10 @@ const DATABASE_PACKAGES: [&str; 2] = ["postgresql", "pgbouncer"];
 const CLUSTER_PACKAGES: [&str; 4] = ["patroni", "etcd-server", "haproxy", "openssl"];
 /// A program of each of them.
 const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/sbin/haproxy", "/usr/bin/openssl"];
+/// What stands before many nodes.
+const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
+/// Debian's package of what the embedded store is measured beside.
+const SHELL: (&str, &str) = ("sqlite3", "/usr/bin/sqlite3");
 /// What `cargo fmt` and `cargo clippy` are, to rustup.
 const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
 
@@ -25,6 +30,31 @@ pub(crate) fn provide() -> Result<(), String> {
     python()?;
     database()?;
     cluster()
+}
+
+/// What `cargo xtask cluster` needs beside what was built.
+pub(crate) fn for_cluster() -> Result<&'static str, String> {
+    database()?;
+    one(BALANCER)
+}
+
+/// What `cargo xtask bench` needs beside what was built.
+pub(crate) fn for_bench() -> Result<&'static str, String> {
+    database()?;
+    one(SHELL)
+}
+
+/// A package for the sake of one program, whose place it gives.
+fn one((package, program): (&str, &'static str)) -> Result<&'static str, String> {
+    if !Path::new(program).exists() {
+        say(format_args!("xtask: installing {package} with apt-get"));
+        install(&[package]);
+    }
+    if Path::new(program).exists() {
+        Ok(program)
+    } else {
+        Err(format!("{program} is needed (Debian: apt-get install {package}, as root)"))
+    }
 }
 
 fn components() -> Result<(), String> {

@@ -35,7 +35,9 @@ pub(crate) fn test() -> ExitCode {
     let mut documentation = step("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items"]);
     // It is read by those who work in the house, private items and all: links to these lead somewhere.
     documentation.command.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links");
-    run("test", vec![format(), lints(), step("tests", &["test", "--workspace"]), documentation])
+    let tests = step("tests", &["test", "--workspace", "--no-fail-fast"]);
+    let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
+    run("test", vec![format(), lints(), tests, cluster, documentation])
 }
 
 /// The quick part.

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::connection::{Context, is_taken};
+use super::moving::IS_HALF_FILLED;
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
@@ -409,8 +410,11 @@ async fn read_token(client: &Client, token: &str) -> Result<Option<TokenRow>, St
     }
     let found = client
         .query_typed_opt(
-            "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
-             WHERE token = $1 AND revoked_ms IS NULL",
+            // Nobody gets in before everything is there.
+            &format!(
+                "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
+                 WHERE token = $1 AND revoked_ms IS NULL AND NOT {IS_HALF_FILLED}"
+            ),
             &[(&token, Type::TEXT)],
         )
         .await

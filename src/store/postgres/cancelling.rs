@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::connection::{Context, Lent, begin};
-use super::queue::NEXT_HEAD;
+use super::moving::{IS_MOVING, refuse_work};
 use crate::command::CommandId;
 use crate::import::Report;
 use crate::store::{Cancellation, StoreError, record};
@@ -33,7 +33,9 @@ pub(super) async fn cancel(
     // From here on nobody claims, commits or completes it but this transaction.
     let lane = tx
         .query_typed_one(
-            "SELECT head = $2, head = $2 AND attempt > 0, head > $2 FROM lane WHERE program = $1 FOR UPDATE",
+            &format!(
+                "SELECT head = $2, head = $2 AND attempt > 0, head > $2, {IS_MOVING} FROM lane WHERE program = $1 FOR UPDATE"
+            ),
             &[(&program, Type::UUID), (&sequence, Type::INT8)],
         )
         .await
@@ -43,6 +45,9 @@ pub(super) async fn cancel(
     let is_over: bool = lane.try_get(2).context(cancelling)?;
     if is_over {
         return Ok(Some(Cancellation::TooLate));
+    }
+    if lane.try_get(3).context(cancelling)? {
+        return Err(refuse_work(tx.client()).await?);
     }
     // One that was claimed before may have been applied: whoever claims it next looks.
     let (report, finished) = if was_claimed {
@@ -68,7 +73,8 @@ pub(super) async fn cancel(
         .await
         .context(cancelling)?;
     if is_head && finished.is_some() {
-        tx.execute_typed(&format!("UPDATE lane SET head = {NEXT_HEAD} WHERE program = $1"), &[(&program, Type::UUID)])
+        // Should the next be complete as well, who takes it passes it over.
+        tx.execute_typed("UPDATE lane SET head = head + 1 WHERE program = $1", &[(&program, Type::UUID)])
             .await
             .context(cancelling)?;
     }

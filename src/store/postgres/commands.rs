@@ -4,9 +4,12 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::connection::{Context, Lent, begin, execute, is_taken};
-use super::payloads;
+use super::moving::{IS_MOVING, refuse_work};
 use super::queue::NOW_MS;
-use crate::command::{Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered};
+use super::{payloads, receiving};
+use crate::command::{
+    Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Payload, Remembered,
+};
 use crate::store::{CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
@@ -110,7 +113,7 @@ pub(super) async fn accept(client: &mut Lent, new: &NewCommand, queue_max: u32) 
 }
 
 async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
-    if new.payload.0.len() > SMALL_BYTES_MAX {
+    if new.payload.held().len() > SMALL_BYTES_MAX {
         // Only to spare the database a large upload that is known: the transaction decides.
         match known(client, new).await? {
             Some(Known::Signature(accepted)) => return Ok(accepted),
@@ -164,23 +167,31 @@ async fn try_accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Resu
 
 async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Decision, StoreError> {
     // A large upload goes before the lock, so that nobody waits for it; what is not committed leaves nothing.
-    let is_large = new.payload.0.len() > SMALL_BYTES_MAX;
+    let is_large = new.payload.held().len() > SMALL_BYTES_MAX;
     if is_large {
         payloads::write(client, new).await?;
     }
     let lane = Lane::lock(client, new).await?;
+    let is_moving = lane.as_ref().is_some_and(|lane| lane.is_moving);
     match known(client, new).await? {
+        // Nothing is written any more, not even that.
+        Some(Known::Key(accepted @ Accepted::Replayed(_))) if is_moving => return Ok(Decision::Answer(accepted)),
         Some(Known::Key(Accepted::Replayed(command))) => return Ok(Decision::SameKey(command)),
         Some(Known::Signature(accepted) | Known::Key(accepted)) => return Ok(Decision::Answer(accepted)),
         None => {}
     }
     let Some(lane) = lane else { return Err(refusal::no_program(new.account, new.program)) };
+    if is_moving {
+        return Err(refuse_work(client).await?);
+    }
     if lane.next_seq - lane.head >= i64::from(queue_max) {
         return Ok(Decision::Answer(Accepted::QueueFull));
     }
     insert(client, new, lane.next_seq).await?;
-    if !is_large {
-        payloads::write(client, new).await?;
+    match &new.payload {
+        Payload::Received(received) => receiving::take(client, new, received).await?,
+        Payload::Held(_) if is_large => {}
+        Payload::Held(_) => payloads::write(client, new).await?,
     }
     if !remember(client, new, new.id).await? {
         return Ok(Decision::Again);
@@ -196,6 +207,8 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
 struct Lane {
     head: i64,
     next_seq: i64,
+    /// Nothing may be accepted.
+    is_moving: bool,
 }
 
 impl Lane {
@@ -203,13 +216,17 @@ impl Lane {
         let locking = || format!("locking the queue of program {}", new.program);
         let found = client
             .query_typed_opt(
-                "SELECT head, next_seq FROM lane WHERE program = $1 AND account = $2 FOR UPDATE",
+                &format!("SELECT head, next_seq, {IS_MOVING} FROM lane WHERE program = $1 AND account = $2 FOR UPDATE"),
                 &[(&new.program.0, Type::UUID), (&new.account.0, Type::UUID)],
             )
             .await
             .context(locking)?;
         let Some(row) = found else { return Ok(None) };
-        Ok(Some(Lane { head: row.try_get(0).context(locking)?, next_seq: row.try_get(1).context(locking)? }))
+        Ok(Some(Lane {
+            head: row.try_get(0).context(locking)?,
+            next_seq: row.try_get(1).context(locking)?,
+            is_moving: row.try_get(2).context(locking)?,
+        }))
     }
 }
 
@@ -227,7 +244,7 @@ async fn insert(client: &Client, new: &NewCommand, sequence: i64) -> Result<(), 
                 (&sequence, Type::INT8),
                 (&new.id.0, Type::UUID),
                 (&new.created_ms, Type::INT8),
-                (&(new.payload.0.len() as u64).cast_signed(), Type::INT8),
+                (&new.payload.bytes().cast_signed(), Type::INT8),
                 (&options, Type::TEXT),
                 (&new.token.0, Type::INT8),
                 (&new.account.0, Type::UUID),

@@ -24,6 +24,15 @@ const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
 /// the command over, and for who asks whether it is still at work. (With the id 50 bytes; PostgreSQL cuts names after 63.)
 pub(super) const SESSION_NAME: &str = "roster import ";
 
+/// For an import's transaction only: each contact is looked up by its whole key, whatever the statistics say. They are of
+/// yesterday, and the table may have grown a hundred times within this very transaction; with a plan that compares every row of a
+/// batch with every contact of the program, an import takes hours. So what is paid for each pair of rows is made dear, and what is
+/// paid for a page cheap. (The rest is in `import_tx.rs`, and in `0004_statistics.sql`.)
+pub(super) const BY_WHOLE_KEYS: &str =
+    "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
+    SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off; SET LOCAL enable_bitmapscan = off;
+    SET LOCAL cpu_tuple_cost = 1; SET LOCAL random_page_cost = 0.1";
+
 /// A connection in an import's transaction. It is shared with who reads the file; whoever lets go of it last has the
 /// transaction rolled back, unless it is over.
 pub(super) struct ImportConnection {
@@ -45,12 +54,9 @@ impl ImportConnection {
         }
         // As long as others leave the command alone anyway.
         let idle_ms = shared.lease_ms.max(IDLE_MAX_MS);
-        // For this transaction only. Keys are looked up by index, whatever the statistics say: they are of yesterday, and the
-        // table may have grown a hundred times within this very transaction.
         client
             .batch_execute(&format!(
-                "BEGIN; SET LOCAL application_name = '{SESSION_NAME}{}'; {}; SET LOCAL jit = off;
-                 SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",
+                "BEGIN; SET LOCAL application_name = '{SESSION_NAME}{}'; {}; {BY_WHOLE_KEYS}",
                 claim.command,
                 guards(idle_ms, IMPORT_LOCK_WITHIN_MS)
             ))

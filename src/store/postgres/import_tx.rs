@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::absent::Absent;
 use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
 use super::contacts::contact_number;
 use super::import_connection::ImportConnection;
@@ -30,6 +31,8 @@ pub(super) struct PostgresImport {
     context: ImportContext,
     now_ms: i64,
     stock: Stock,
+    /// Of a program that had no contacts when the import began.
+    absent: Option<Absent>,
 }
 
 /// Opens the transaction, or tells that the command was applied already. Blocking.
@@ -47,6 +50,7 @@ pub(super) fn begin(shared: &Arc<Shared>, handle: &Handle, claim: &Claim, now_ms
         context,
         now_ms,
         stock,
+        absent: (stock.contacts == 0).then(Absent::of_empty_program),
     })))
 }
 
@@ -124,7 +128,12 @@ impl ImportTx for PostgresImport {
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        let finder = Finder { client: self.connection.client()?, program: self.claim.program, tag: self.context.tag };
+        let finder = Finder {
+            client: self.connection.client()?,
+            program: self.claim.program,
+            tag: self.context.tag,
+            absent: self.absent.as_ref(),
+        };
         blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, finder.find(lookup)))
     }
 
@@ -139,6 +148,9 @@ impl ImportTx for PostgresImport {
         let changer = Changer { client: self.connection.client()?, program: self.claim.program, now_ms: self.now_ms };
         blocking(&self.handle, within(IMPORT_ANSWERED_WITHIN, changer.change(changes)))?;
         self.stock = stock;
+        if let Some(absent) = &mut self.absent {
+            absent.learn(changes);
+        }
         Ok(())
     }
 
@@ -187,7 +199,7 @@ impl PostgresImport {
 
 /// How much of a contact is asked for.
 #[derive(Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     Number,
     Identity,
     Values,
@@ -204,11 +216,41 @@ impl Part {
     }
 }
 
+// In what follows the program is not named by `$1` itself. Of a value that they have not seen, statistics say that hardly a row
+// has it, and then the database goes through all contacts of the program for every row of the batch. Of a value that it does not
+// know beforehand it expects as many rows as of any other (`0004_statistics.sql`), and uses the whole key.
+
+/// The contacts whose column holds a key.
+pub(super) fn lookup_sql(column: &str, of_type: &str, part: Part) -> String {
+    format!(
+        "SELECT wanted.place, {} FROM unnest($2::int[], $3::{of_type}[]) AS wanted (place, key)
+         JOIN contact ON contact.program = (SELECT $1::uuid) AND contact.{column} = wanted.key",
+        part.columns()
+    )
+}
+
+/// See [`Changer::free_keys`].
+pub(super) const FREE_KEYS: &str =
+    "UPDATE contact SET customer_id = CASE WHEN freed.customer_id THEN NULL ELSE contact.customer_id END,
+                   phone = CASE WHEN freed.phone THEN -contact.number ELSE contact.phone END
+                 FROM unnest($2::bigint[], $3::bool[], $4::bool[]) AS freed (number, customer_id, phone)
+                 WHERE contact.program = (SELECT $1::uuid) AND contact.number = freed.number";
+
+/// What is NULL stays as it is.
+pub(super) const UPDATE: &str = "UPDATE contact SET active = coalesce(new.active, contact.active),
+                   profile = coalesce(new.profile, contact.profile), times = new.times, updated_ms = $8,
+                   customer_id = coalesce(new.customer_id, contact.customer_id),
+                   phone = coalesce(new.phone, contact.phone)
+                 FROM unnest($2::bigint[], $3::bool[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[])
+                   AS new (number, active, profile, times, customer_id, phone)
+                 WHERE contact.program = (SELECT $1::uuid) AND contact.number = new.number";
+
 /// Finds contacts for a batch.
 struct Finder<'a> {
     client: &'a Client,
     program: ProgramId,
     tag: ProgramTag,
+    absent: Option<&'a Absent>,
 }
 
 /// What is found, and the digits of the contacts that the ids of each row found, as far as they were read.
@@ -218,14 +260,17 @@ struct Findings {
 }
 
 impl Finder<'_> {
-    async fn find(&self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
+    async fn find<'a>(&self, lookup: Lookup<'a>) -> Result<Vec<RowFound>, StoreError> {
         let Lookup { keys, values, phones_of_existing, phones_of_new: _ } = lookup;
         let mut found = Findings { rows: vec![RowFound::default(); keys.len()], phones: vec![None; keys.len()] };
         let by_id =
             Wanted::of(keys, |key| Some(key.signalvine_id.filter(|id| id.tag == self.tag)?.number.get().cast_signed()));
         // Where a row has an id of ours, the customer's one tells only which contact it is.
-        let beside = Wanted::of(keys, |key| key.customer_id.filter(|_| key.signalvine_id.is_some()));
-        let alone = Wanted::of(keys, |key| key.customer_id.filter(|_| key.signalvine_id.is_none()));
+        let customer_id = |key: &IdentityKeys<'a>| {
+            key.customer_id.filter(|customer_id| self.absent.is_none_or(|absent| !absent.customer_id(customer_id)))
+        };
+        let beside = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_some()));
+        let alone = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_none()));
         let of_alone = match (values, phones_of_existing) {
             (true, _) => Part::Values,
             (false, true) => Part::Identity,
@@ -260,6 +305,7 @@ impl Finder<'_> {
         for (at, key) in lookup.keys.iter().enumerate() {
             if let Some(phone) = key.phone
                 && lookup.wants_phone(key, &found.rows[at], found.phones[at])
+                && self.absent.is_none_or(|absent| !absent.phone(phone))
             {
                 wanted.push(at, phone.digits().cast_signed());
             }
@@ -284,11 +330,7 @@ impl Finder<'_> {
         }
         self.client
             .query_typed(
-                &format!(
-                    "SELECT wanted.place, {} FROM unnest($2::int[], $3::{of_type}[]) AS wanted (place, key)
-                     JOIN contact ON contact.program = $1 AND contact.{column} = wanted.key",
-                    part.columns()
-                ),
+                &lookup_sql(column, of_type, part),
                 &[(&self.program.0, Type::UUID), (&wanted.places, Type::INT4_ARRAY), (&wanted.keys, array)],
             )
             .await
@@ -418,10 +460,7 @@ impl Changer<'_> {
         let phones: Vec<bool> = freed.iter().map(|update| update.phone.is_some()).collect();
         self.client
             .execute_typed(
-                "UPDATE contact SET customer_id = CASE WHEN freed.customer_id THEN NULL ELSE contact.customer_id END,
-                   phone = CASE WHEN freed.phone THEN -contact.number ELSE contact.phone END
-                 FROM unnest($2::bigint[], $3::bool[], $4::bool[]) AS freed (number, customer_id, phone)
-                 WHERE contact.program = $1 AND contact.number = freed.number",
+                FREE_KEYS,
                 &[
                     (&self.program.0, Type::UUID),
                     (&numbers, Type::INT8_ARRAY),
@@ -449,13 +488,7 @@ impl Changer<'_> {
         let changed = self
             .client
             .execute_typed(
-                "UPDATE contact SET active = coalesce(new.active, contact.active),
-                   profile = coalesce(new.profile, contact.profile), times = new.times, updated_ms = $8,
-                   customer_id = coalesce(new.customer_id, contact.customer_id),
-                   phone = coalesce(new.phone, contact.phone)
-                 FROM unnest($2::bigint[], $3::bool[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[])
-                   AS new (number, active, profile, times, customer_id, phone)
-                 WHERE contact.program = $1 AND contact.number = new.number",
+                UPDATE,
                 &[
                     (&self.program.0, Type::UUID),
                     (&numbers, Type::INT8_ARRAY),

@@ -25,11 +25,16 @@ pub(super) struct Step {
 /// All steps.
 pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0001_all.sql"), works_with: 1 },
+    // Who knows only the first step does not heed a move; so a move is made when no such node runs any more.
+    Step { sql: include_str!("../../../migrations/postgres/0002_moving.sql"), works_with: 1 },
     // Who does not know of cancelled commands would carry one out that is complete.
-    Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 2 },
+    Step { sql: include_str!("../../../migrations/postgres/0003_cancelling.sql"), works_with: 3 },
+    Step { sql: include_str!("../../../migrations/postgres/0004_statistics.sql"), works_with: 3 },
+    // Another table, which older nodes do not look at.
+    Step { sql: include_str!("../../../migrations/postgres/0005_streaming.sql"), works_with: 3 },
     // Who does not know of limited tokens would take none of them, and no old secret. (That an older node which runs on lets nobody in
     // with a limited token does not hang on this: see the step.)
-    Step { sql: include_str!("../../../migrations/postgres/0005_tokens.sql"), works_with: 3 },
+    Step { sql: include_str!("../../../migrations/postgres/0006_tokens.sql"), works_with: 6 },
 ];
 
 /// What this program knows.

@@ -6,6 +6,7 @@
 //!
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
+mod absent;
 mod accounts;
 mod cancelling;
 mod commands;
@@ -14,9 +15,11 @@ mod contacts;
 mod import_connection;
 mod import_tx;
 mod migration;
+mod moving;
 mod notice;
 mod payloads;
 mod queue;
+mod receiving;
 mod session;
 mod snapshot;
 mod target;
@@ -38,12 +41,13 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
+pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::token_row::SealedToken;
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    PayloadWriter, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
@@ -111,6 +115,8 @@ impl PostgresStore {
         let pool = connection::pool(connection::sessions(url.expose())?, connections_max)?;
         let renewals = connection::pool(connection::sessions(url.expose())?, 1)?;
         migration::migrate(&pool, &migration::steps()?).await?;
+        // Of one that was moved away the accepting and claiming statements know.
+        moving::check_standing(&pool, &moving::place(url.expose())?, open_as).await?;
         let key = check_key(&pool, master_key).await?;
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let queue = Queue::new(look_every);
@@ -120,6 +126,7 @@ impl PostgresStore {
             // It holds no claims and waits for nothing.
             OpenAs::Operator => Vec::new(),
             OpenAs::Server => vec![
+                tokio::spawn(receiving::clear_away(Arc::clone(&shared))),
                 tokio::spawn(queue::renew_for_ever(Arc::downgrade(&shared), lease)),
                 tokio::spawn(notice::send_for_ever(Arc::clone(&shared))),
                 tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
@@ -297,12 +304,22 @@ impl Store for PostgresStore {
         self.serving()?;
         test_point("accept.before_commit");
         let mut client = self.client().await?;
-        let most = connection::accepted_within(command.payload.0.len());
+        let most = connection::accepted_within(command.payload.held().len());
         let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_max)).await;
         let accepted = client.done(accepted);
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
         self.shared.queue.announce_work_everywhere();
         accepted
+    }
+
+    fn receive(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        command: CommandId,
+    ) -> Result<Box<dyn PayloadWriter>, StoreError> {
+        self.serving()?;
+        receiving::begin(&self.shared, &self.handle, (account, program), command)
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {

@@ -12,15 +12,12 @@ use super::connection::{Context, IMPORT_ANSWERED_WITHIN, READ_WITHIN, connection
 use super::import_connection::ImportConnection;
 use super::{Shared, blocking};
 use crate::command::{Claim, Command, CommandId, NewCommand};
-use crate::store::StoreError;
+use crate::store::{PIECE_BYTES, StoreError};
 use crate::tenant::{AccountId, ProgramId};
-
-/// The size of a piece: large enough that its round trip does not count, small enough that it may lie in memory many times.
-const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Writes the payload of a command, in the caller's transaction.
 pub(super) async fn write(client: &Client, new: &NewCommand) -> Result<(), StoreError> {
-    for (at, piece) in (0i32..).zip(new.payload.0.as_bytes().chunks(PIECE_BYTES)) {
+    for (at, piece) in (0i32..).zip(new.payload.held().chunks(PIECE_BYTES)) {
         client
             .execute_typed(
                 "INSERT INTO payload (program, command, piece, bytes) VALUES ($1, $2, $3, $4)",

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::connection::{ANSWERED_WITHIN, Context, Lent, connection, execute, query_opt, within};
 use super::import_connection::SESSION_NAME;
+use super::moving::IS_MOVING;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
@@ -205,6 +206,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      JOIN command ON command.program = lane.program AND command.seq = lane.head
                      WHERE command.payload_bytes <= $3 AND head < next_seq
                        AND (NOT running OR (lease_until_ms <= {NOW_MS} AND NOT {}))
+                       AND NOT {IS_MOVING}
                      ORDER BY turn.served_us, lane.ready_us, lane.program
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
                  ), taken AS (
@@ -246,19 +248,12 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
     Ok(Some(Taken::Claim(Box::new(claim))))
 }
 
-/// The head of a lane after a command of it is complete: the next that is not. (A statement that waited for the lane's lock
-/// may still see one that has become complete meanwhile; then whoever takes it passes it over.)
-pub(super) const NEXT_HEAD: &str =
-    "coalesce((SELECT min(seq) FROM command WHERE command.program = lane.program AND command.seq > lane.head
-               AND command.finished_ms IS NULL), lane.next_seq)";
-
-/// Moves a lane on from a complete command.
+/// Moves a lane on from a complete command. By one, always: a statement that looked for the next that is not complete would, after
+/// waiting for the lane's lock, know the lane as it is and the commands as they were, and pass over one that was accepted meanwhile.
 async fn pass_over(client: &Lent, claim: &Claim) -> Result<(), StoreError> {
     execute(
         client,
-        &format!(
-            "UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL WHERE {STANDS}"
-        ),
+        &format!("UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL WHERE {STANDS}"),
         &[(&claim.program.0, Type::UUID), (&claim.sequence, Type::INT8), (&claim.attempt.cast_signed(), Type::INT4)],
         || format!("passing command {} over", claim.command),
     )
@@ -311,7 +306,7 @@ pub(super) async fn finish(
             &client,
             &format!(
                 "WITH done AS (
-                     UPDATE lane SET head = {NEXT_HEAD}, running = false, attempt = 0, rows = 0, node = NULL,
+                     UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
                        ready_us = {NOW_US}
                      WHERE {STANDS} RETURNING lane.program
                  )

@@ -3,6 +3,8 @@
 
 use uuid::Uuid;
 
+use super::import_connection::BY_WHOLE_KEYS;
+use super::import_tx::{FREE_KEYS, Part, UPDATE, lookup_sql};
 use super::migration::{STEPS, Step, migrate};
 use super::*;
 use crate::command::{Payload, Reach};
@@ -59,7 +61,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         token: tenant.token,
         created_ms: NOW,
         options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Row),
-        payload: Payload("phone\n".to_owned()),
+        payload: Payload::text("phone\n".to_owned()),
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + 1,
@@ -403,4 +405,86 @@ async fn a_silent_host_does_not_keep_from_the_next() {
         unreachable!("nobody is there")
     };
     assert!(sentence.contains("no connection to the database in time"), "{sentence}");
+}
+
+/// Tables of which a machine can have a copy each, because they are small and seldom change. Their keys are what one comes
+/// with (an id, the text of a token), or tell one row from another.
+const COPIED_TABLES: [&str; 6] = ["account", "program", "token", "master_key_check", "schema_step", "moving"];
+
+/// What docs/SCALING.md and the schema say about spreading tables over machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_unique_key_begins_with_the_tenant() {
+    let url = new_database();
+    open(&url).await.close().await.expect("closed");
+    let keys = query_in(
+        &url,
+        "SELECT relation.relname || '.' || attname FROM pg_index
+         JOIN pg_class relation ON relation.oid = indrelid JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+         WHERE indisunique AND relnamespace = 'public'::regnamespace ORDER BY 1",
+    );
+    let keys: Vec<(&str, &str)> = keys.lines().filter_map(|line| line.split_once('.')).collect();
+    assert!(keys.iter().filter(|(table, _)| *table == "contact").count() == 3, "{keys:?}");
+    let spread = keys.iter().filter(|(table, _)| !COPIED_TABLES.contains(table));
+    for (table, first) in spread {
+        assert!(["program", "account", "token"].contains(first), "a unique key of {table} begins with {first}");
+    }
+    let forbidden = query_in(
+        &url,
+        "SELECT conname FROM pg_constraint WHERE contype IN ('f', 'x') AND connamespace = 'public'::regnamespace
+         UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
+         UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    );
+    assert_eq!(forbidden, "", "foreign keys, exclusions, triggers and functions of our own do not spread");
+}
+
+/// Contacts of one program as the statistics have not seen them: so many, numbered from 1.
+fn contacts_of(program: &str, count: u32) -> String {
+    format!(
+        "INSERT INTO contact SELECT {program}, number, 1, number, 0, 0, true, number::text, '' FROM generate_series(1, {count}) number"
+    )
+}
+
+/// The plan of a statement about a thousand contacts of that program; an argument is what each of them has, `#` its number.
+fn plan_of(url: &str, sql: &str, arguments: &[&str]) -> String {
+    let array = |of_each: &&str| {
+        let elements: Vec<String> = (1..=1_000).map(|number| of_each.replace('#', &number.to_string())).collect();
+        format!(", '{{{}}}'", elements.join(","))
+    };
+    let arrays: String = arguments.iter().map(array).collect();
+    let moment = if sql.contains("$8") { ", 1" } else { "" };
+    query_in(
+        url,
+        &format!(
+            "BEGIN; {BY_WHOLE_KEYS}; SET LOCAL plan_cache_mode = force_custom_plan; PREPARE asked AS {sql};
+             EXPLAIN EXECUTE asked ('00000000-0000-0000-0000-0000000000bb'{arrays}{moment})"
+        ),
+    )
+}
+
+/// Whatever the statistics say: an import that is planned by the program alone takes hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_found_by_whole_keys_whatever_the_statistics_say() {
+    let small_programs = "INSERT INTO contact SELECT gen_random_uuid(), 1, 1, number, 0, 0, true, number::text, '' FROM generate_series(1, 300) number";
+    let one_program = contacts_of("'00000000-0000-0000-0000-0000000000aa'", 20_000);
+    for (before, analyze) in
+        [(small_programs, "ANALYZE contact"), (&*one_program, "ANALYZE contact"), ("SELECT 1", "SELECT 1")]
+    {
+        let url = new_database();
+        open(&url).await.close().await.expect("closed");
+        for sql in [before, analyze, &contacts_of("'00000000-0000-0000-0000-0000000000bb'", 20_000)] {
+            query_in(&url, sql);
+        }
+        let statements = [
+            (lookup_sql("number", "bigint", Part::Values), vec!["#", "#"]),
+            (lookup_sql("customer_id", "text", Part::Values), vec!["#", "#"]),
+            (lookup_sql("phone", "bigint", Part::Number), vec!["#", "#"]),
+            (FREE_KEYS.to_owned(), vec!["#", "t", "t"]),
+            (UPDATE.to_owned(), vec!["#", "t", "NULL", "NULL", "#", "#"]),
+        ];
+        for (sql, arguments) in statements {
+            let plan = plan_of(&url, &sql, &arguments);
+            assert!(plan.contains("Index Cond: ((program = $0) AND ("), "after {before}: {sql}\n{plan}");
+            assert!(!plan.contains("Filter"), "after {before}: {sql}\n{plan}");
+        }
+    }
 }

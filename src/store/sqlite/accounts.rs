@@ -85,7 +85,7 @@ fn insert_program(
     Err(StoreError::Fault("no free tag was found for a new program".to_owned()))
 }
 
-const PROGRAM_COLUMNS: &str = "id, account, name, active, region, phone, timezone, tag, created_ms";
+pub(super) const PROGRAM_COLUMNS: &str = "id, account, name, active, region, phone, timezone, tag, created_ms";
 
 pub(super) fn programs(catalogue: &Connection, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
     let account = account.map(|account| account.0.into_bytes());
@@ -389,7 +389,7 @@ fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), Stor
     if exists { Ok(()) } else { Err(refusal::no_account(account)) }
 }
 
-fn read_program(row: &Row<'_>) -> rusqlite::Result<Program> {
+pub(super) fn read_program(row: &Row<'_>) -> rusqlite::Result<Program> {
     let region: String = row.get(4)?;
     let region = Region::parse(&region).ok_or_else(|| {
         let reason = format!("'{region}' is no region");

@@ -116,7 +116,7 @@ pub(super) fn accept(
         remember_key(catalogue, new, key)?;
     }
     forget(catalogue, new)?;
-    let payload_bytes = new.payload.0.len() as u64;
+    let payload_bytes = new.payload.bytes();
     let waiting = Waiting { sequence, command: new.id, account: new.account, program: new.program, payload_bytes };
     Ok((Accepted::New(new.id), Some(waiting)))
 }
@@ -147,7 +147,7 @@ fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i6
                 new.token.0,
                 from,
                 new.created_ms,
-                (new.payload.0.len() as u64).cast_signed(),
+                new.payload.bytes().cast_signed(),
                 options
             ])
         })
@@ -156,7 +156,7 @@ fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i6
     if let Stored::Inline = stored {
         catalogue
             .prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")
-            .and_then(|mut insert| insert.execute(params![sequence, new.payload.0.as_bytes()]))
+            .and_then(|mut insert| insert.execute(params![sequence, new.payload.held()]))
             .context(accepting)?;
     }
     Ok(sequence)

@@ -6,7 +6,7 @@ use super::connection::Context;
 use crate::contact::{Contact, ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
 use crate::store::{ContactFilter, ContactPage, ContactQuery, ContactSnapshot, PageStart, StoreError};
 
-const COLUMNS: &str = "number, salt, phone, active, created_ms, updated_ms, customer_id, profile, times";
+pub(super) const COLUMNS: &str = "number, salt, phone, active, created_ms, updated_ms, customer_id, profile, times";
 
 /// A page and the total, in one read transaction.
 pub(super) fn page(program: &mut Connection, tag: ProgramTag, query: ContactQuery) -> Result<ContactPage, StoreError> {
@@ -81,7 +81,7 @@ pub(super) fn contact(program: &mut Connection, id: ContactId) -> Result<Option<
     Ok(found.filter(|contact| contact.id == id))
 }
 
-fn read_contact(row: &Row<'_>, tag: ProgramTag) -> rusqlite::Result<Contact> {
+pub(super) fn read_contact(row: &Row<'_>, tag: ProgramTag) -> rusqlite::Result<Contact> {
     let number: i64 = row.get(0)?;
     let salt: i64 = row.get(1)?;
     let contact_number =

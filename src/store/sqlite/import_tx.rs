@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::ServingLock;
 use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
+use super::directory::ServingLock;
 use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;

@@ -12,8 +12,9 @@ use crate::store::StoreError;
 /// The steps of the catalogue.
 pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0001_catalogue.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0002_moving.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
-    include_str!("../../../migrations/sqlite/catalogue/0005_tokens.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0006_tokens.sql"),
 ];
 
 /// The steps of a program's file.

@@ -5,7 +5,7 @@
 //! DATA/programs/<id>.db     the contacts of one program, and which commands are in them
 //! DATA/payloads/<id>.csv    uploads that are not small
 //! DATA/master.key           opens the tokens' secrets; not needed if the key comes from elsewhere
-//! DATA/lock                 held by the one server
+//! DATA/lock                 held by the one server, or by a move
 //! DATA/opening.lock         held for the moment of opening, by servers and operators' commands
 //! ```
 //!
@@ -17,38 +17,44 @@ mod accounts;
 mod commands;
 mod connection;
 mod contacts;
+mod directory;
 mod import_tx;
 mod lanes;
 mod migration;
+mod moving;
 mod payloads;
 mod programs;
 mod queue;
 mod readers;
+mod receiving;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{Cursor, Read};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use self::connection::{Access, Context, check_library, open};
-use self::payloads::{Payloads, sync_directory};
+use self::connection::check_library;
+use self::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
+pub(crate) use self::moving::SqliteMovable;
+#[cfg(test)]
+pub(crate) use self::moving::columns;
+use self::payloads::Payloads;
 use self::programs::ProgramFiles;
 use self::queue::Queue;
 use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
-use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::moving::{Standing, moved_away, standing};
+use super::secrets::{MasterKey, MasterKeySource};
 use super::token_row::SealedToken;
 use super::{
     Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot, OpenAs,
-    Store, StoreError, refusal,
+    PayloadWriter, Store, StoreError, refusal,
 };
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -57,15 +63,9 @@ use crate::tenant::{
     Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
 };
 
-/// After how many pages the catalogue's WAL is copied back: 8 MB. The one who commits does it, so little at a time.
-const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
-
 /// How many requests read program files at once; more wait. Apart from the catalogue's, so that slow lists do not hold up
 /// the checking of tokens.
 const PROGRAM_READS_MAX: usize = 8;
-
-/// The context that the key's check value is sealed with, and the value.
-const KEY_CHECK: &str = "roster";
 
 /// How an embedded store is opened.
 #[derive(Clone, Debug)]
@@ -103,6 +103,8 @@ struct Inner {
     queue: Arc<Queue>,
     key: MasterKey,
     open_as: OpenAs,
+    /// Whether it was moved away; then it is only read.
+    standing: Standing,
     queue_max: u32,
     lock: Option<Arc<ServingLock>>,
 }
@@ -112,34 +114,25 @@ impl SqliteStore {
     pub fn open(settings: SqliteSettings) -> Result<SqliteStore, StoreError> {
         check_library()?;
         let SqliteSettings { data, master_key, open_as, queue_max } = settings;
-        let (programs, payloads) = (data.join("programs"), data.join("payloads"));
-        for directory in [&data, &programs, &payloads] {
-            make_directory(directory)?;
-        }
+        let (programs, payloads) = make_directories(&data)?;
         let lock = if let OpenAs::Server = open_as { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
-        // Two processes that make the same files at once would disturb each other. Given back when this function ends.
-        let opening = open_lock_file(&data.join("opening.lock"))?;
-        opening.lock().context(|| format!("locking {}", data.join("opening.lock").display()))?;
-
-        let path = data.join("catalogue.db");
-        let mut catalogue = open(&path, Access::Write { checkpoint_pages: CATALOGUE_CHECKPOINT_PAGES })?;
-        migration::migrate(&mut catalogue, &path, migration::CATALOGUE)?;
-        sync_directory(&data)?;
-        let key = check_key(&catalogue, master_key)?;
+        let (catalogue, key) = open_catalogue(&data, master_key)?;
+        let standing = standing(&moving::place(&data), &moving::marks(&catalogue)?, open_as)?;
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
-        if let OpenAs::Server = open_as {
+        if open_as == OpenAs::Server && standing == Standing::Free {
             payloads.remove_orphans(|command| commands::exists(&catalogue, command))?;
             commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.push(waiting));
         }
         let inner = Inner {
             writer: Writer::start(catalogue)?,
-            readers: Arc::new(Readers::new(path)),
+            readers: Arc::new(Readers::new(data.join(CATALOGUE))),
             programs: ProgramFiles::new(programs),
             program_reads: Arc::new(Semaphore::new(PROGRAM_READS_MAX)),
             payloads,
             queue,
             key,
             open_as,
+            standing,
             queue_max,
             lock,
         };
@@ -314,6 +307,15 @@ impl Store for SqliteStore {
         self.accept_command(command).await
     }
 
+    fn receive(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        command: CommandId,
+    ) -> Result<Box<dyn PayloadWriter>, StoreError> {
+        self.begin_to_receive(account, program, command)
+    }
+
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
         self.read(move |inner, catalogue| {
             commands::command(catalogue, account, command, |command| inner.queue.progress(command))
@@ -328,6 +330,9 @@ impl Store for SqliteStore {
         by: &str,
         now_ms: i64,
     ) -> Result<Option<Cancellation>, StoreError> {
+        if let Standing::Moved(peer) = &self.inner.standing {
+            return Err(moved_away(peer));
+        }
         let (queue, asked_by) = (Arc::clone(&self.inner.queue), by.to_owned());
         // A command that is complete now is passed over when its turn comes.
         let after = move |fate: Fate<'_, Option<Cancellation>>| match fate {
@@ -509,76 +514,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
-}
-
-/// For the owner only: contacts are in it.
-fn make_directory(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let making = || format!("making the directory {}", path.display());
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).context(making)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(path).context(making)?;
-        return sync_directory(parent);
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).context(making)
-}
-
-fn open_lock_file(path: &Path) -> Result<File, StoreError> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .context(|| format!("opening {}", path.display()))
-}
-
-/// The lock of the one server. It is given back by word, not by closing the file: a child process that was forked at this
-/// very moment holds the file open until it runs its own program.
-pub(super) struct ServingLock(File);
-
-impl Drop for ServingLock {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "the data directory's lock could not be given back");
-        }
-    }
-}
-
-fn lock_to_serve(data: &Path) -> Result<ServingLock, StoreError> {
-    let path = data.join("lock");
-    let lock = open_lock_file(&path)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(ServingLock(lock)),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Refused(format!(
-            "another roster is serving the data directory {}; only one can at a time",
-            data.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(error).context(|| format!("locking {}", path.display())),
-    }
-}
-
-/// Loads the master key, and makes sure that it is the one that this catalogue's secrets were sealed with.
-fn check_key(catalogue: &Connection, source: MasterKeySource) -> Result<MasterKey, StoreError> {
-    let checking = || "checking the master key";
-    let known: Option<Vec<u8>> = catalogue
-        .query_row("SELECT sealed FROM master_key_check", [], |row| row.get(0))
-        .optional()
-        .context(checking)?;
-    let Some(known) = known else {
-        let key = MasterKey::load(&source)?;
-        let sealed = key.seal(Purpose::KeyCheck, KEY_CHECK, KEY_CHECK.as_bytes())?;
-        catalogue.execute("INSERT INTO master_key_check (one, sealed) VALUES (1, ?1)", [sealed]).context(checking)?;
-        return Ok(key);
-    };
-    let key = MasterKey::load(&source.of_existing())?;
-    match key.open(Purpose::KeyCheck, KEY_CHECK, &known) {
-        Some(_) => Ok(key),
-        None => Err(StoreError::Refused(
-            "the master key is not the one that the tokens' secrets in this data directory were sealed with; \
-             start with the key that belongs to it"
-                .to_owned(),
-        )),
-    }
 }

@@ -1,12 +1,14 @@
 //! Uploads that are too large to live in the catalogue: files of their own, durable before their command is.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::connection::Context;
-use crate::command::CommandId;
-use crate::store::StoreError;
+use crate::command::{CommandId, Draft, Received};
+use crate::store::{PayloadWriter, StoreError};
 
 /// Up to this size a payload is kept in the catalogue: one flush less, and no file for the many small imports.
 pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -19,7 +21,19 @@ const UNFINISHED: &str = "part";
 pub(super) struct Payloads(PathBuf);
 
 /// A file whose command is not accepted yet. Dropping it removes the file.
-pub(super) struct Draft(Option<PathBuf>);
+pub(super) struct DraftFile {
+    path: PathBuf,
+    is_kept: AtomicBool,
+}
+
+/// A file that is being written.
+pub(super) struct FileWriter {
+    payloads: Payloads,
+    command: CommandId,
+    file: File,
+    draft: DraftFile,
+    bytes: u64,
+}
 
 impl Payloads {
     pub(super) fn new(directory: PathBuf) -> Payloads {
@@ -27,22 +41,18 @@ impl Payloads {
     }
 
     /// Stores a payload, durably: when this returns, a power cut does not lose it.
-    pub(super) fn write(&self, command: CommandId, payload: &[u8]) -> Result<Draft, StoreError> {
-        let unfinished = self.path(command, UNFINISHED);
-        let writing = || format!("writing {}", unfinished.display());
-        let mut file = File::create_new(&unfinished).context(writing)?;
-        let mut draft = Draft(Some(unfinished.clone()));
-        file.write_all(payload).context(writing)?;
-        file.sync_all().context(writing)?;
-        let finished = self.path(command, FINISHED);
-        // Ids are made for one request each. Were one used again, this file would be removed as the second one's.
-        if finished.exists() {
-            return Err(StoreError::Fault(format!("there is a payload of command {command} already")));
-        }
-        fs::rename(&unfinished, &finished).context(|| format!("renaming {}", unfinished.display()))?;
-        draft.0 = Some(finished);
-        sync_directory(&self.0)?;
-        Ok(draft)
+    pub(super) fn write(&self, command: CommandId, payload: &[u8]) -> Result<Received, StoreError> {
+        let mut writer = self.begin(command)?;
+        writer.write(payload)?;
+        Box::new(writer).finish()
+    }
+
+    /// Begins a file.
+    pub(super) fn begin(&self, command: CommandId) -> Result<FileWriter, StoreError> {
+        let path = self.path(command, UNFINISHED);
+        let file = File::create_new(&path).context(|| format!("writing {}", path.display()))?;
+        let draft = DraftFile { path, is_kept: AtomicBool::new(false) };
+        Ok(FileWriter { payloads: self.clone(), command, file, draft, bytes: 0 })
     }
 
     pub(super) fn open(&self, command: CommandId) -> Result<File, StoreError> {
@@ -57,6 +67,60 @@ impl Payloads {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some).context(|| format!("opening {}", path.display())),
         }
+    }
+
+    /// The size of a payload in bytes, if there is a file of it.
+    pub(super) fn length(&self, command: CommandId) -> Result<Option<u64>, StoreError> {
+        let path = self.path(command, FINISHED);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// Up to so many bytes of a payload, from a place on; fewer at its end.
+    pub(super) fn read_at(&self, command: CommandId, from: u64, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        let mut file = self.open(command)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(bytes_max as u64).read_to_end(&mut bytes))
+            .context(|| format!("reading the payload of command {command}"))?;
+        Ok(bytes)
+    }
+
+    /// Writes a payload piece after piece, for a command that is not there yet: the first one begins anew, the last one makes
+    /// it durable.
+    pub(super) fn write_piece(
+        &self,
+        command: CommandId,
+        is_first: bool,
+        bytes: &[u8],
+        is_last: bool,
+    ) -> Result<(), StoreError> {
+        let unfinished = self.path(command, UNFINISHED);
+        let writing = || format!("writing {}", unfinished.display());
+        let mut options = File::options();
+        let file = if is_first { options.create(true).write(true).truncate(true) } else { options.append(true) };
+        let mut file = file.open(&unfinished).context(writing)?;
+        file.write_all(bytes).context(writing)?;
+        if is_last {
+            file.sync_all().context(writing)?;
+            fs::rename(&unfinished, self.path(command, FINISHED)).context(writing)?;
+            sync_directory(&self.0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is any payload.
+    pub(super) fn any(&self) -> Result<bool, StoreError> {
+        let listing = || format!("listing {}", self.0.display());
+        for entry in fs::read_dir(&self.0).context(listing)? {
+            if command_of(&entry.context(listing)?.path()).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes what a crash left: unfinished files, and files whose command `exists` does not know.
@@ -86,19 +150,40 @@ impl Payloads {
     }
 }
 
-impl Draft {
-    /// The command is accepted, or may be: the file stays.
-    pub(super) fn keep(mut self) {
-        self.0 = None;
+impl PayloadWriter for FileWriter {
+    fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.bytes += piece.len() as u64;
+        self.file.write_all(piece).context(|| format!("writing {}", self.draft.path.display()))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Received, StoreError> {
+        let FileWriter { payloads, command, file, mut draft, bytes } = *self;
+        file.sync_all().context(|| format!("writing {}", draft.path.display()))?;
+        let finished = payloads.path(command, FINISHED);
+        // Ids are made for one request each. Were one used again, this file would be removed as the second one's.
+        if finished.exists() {
+            return Err(StoreError::Fault(format!("there is a payload of command {command} already")));
+        }
+        fs::rename(&draft.path, &finished).context(|| format!("renaming {}", draft.path.display()))?;
+        draft.path = finished;
+        sync_directory(&payloads.0)?;
+        Ok(Received { command, bytes, draft: Arc::new(draft) })
     }
 }
 
-impl Drop for Draft {
+impl Draft for DraftFile {
+    fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for DraftFile {
     fn drop(&mut self) {
-        if let Some(path) = self.0.take()
-            && let Err(error) = remove(&path)
+        if !*self.is_kept.get_mut()
+            && let Err(error) = remove(&self.path)
         {
-            tracing::warn!(path = %path.display(), %error, "an upload that was not accepted could not be removed");
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "an upload that was not accepted could not be removed");
         }
     }
 }
@@ -145,7 +230,7 @@ mod tests {
     fn a_draft_is_kept_or_removed() {
         let directory = tempfile::tempdir().expect("a directory");
         let payloads = Payloads::new(directory.path().to_owned());
-        payloads.write(command(1), b"one").expect("written").keep();
+        payloads.write(command(1), b"one").expect("written").draft.keep();
         drop(payloads.write(command(2), b"two").expect("written"));
         assert_eq!(names(directory.path()), ["00000000-0000-0000-0000-000000000001.csv"]);
         let mut text = String::new();
@@ -159,7 +244,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let payloads = Payloads::new(directory.path().to_owned());
         for number in [1, 2] {
-            payloads.write(command(number), b"x").expect("written").keep();
+            payloads.write(command(number), b"x").expect("written").draft.keep();
         }
         for name in ["00000000-0000-0000-0000-000000000003.part", "notes.csv", "README"] {
             fs::write(directory.path().join(name), "x").expect("written");

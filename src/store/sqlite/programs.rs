@@ -71,6 +71,13 @@ impl ProgramFiles {
         file
     }
 
+    /// Whether there is any file.
+    pub(super) fn any(&self) -> Result<bool, StoreError> {
+        let mut entries =
+            std::fs::read_dir(&self.directory).context(|| format!("listing {}", self.directory.display()))?;
+        Ok(entries.next().is_some())
+    }
+
     /// Closes the files that are not in use.
     pub(super) fn close(&self) {
         let closed = std::mem::replace(&mut *self.lock(), LruCache::new(OPEN_FILES_MAX));

@@ -1,6 +1,6 @@
 //! What only this home does: its files, its locks, its key. What every home does is told in `store::suite`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ fn request(program: &Program, token: TokenNumber, number: u8) -> NewCommand {
         token,
         created_ms: NOW,
         options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Tx),
-        payload: Payload("x".repeat(INLINE_BYTES_MAX + 1)),
+        payload: Payload::text("x".repeat(INLINE_BYTES_MAX + 1)),
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW,

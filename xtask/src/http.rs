@@ -1,0 +1,111 @@
+//! The least of an HTTP client: one request over one connection to the loopback, so that what is measured is the service.
+//!
+//! Requests are signed beforehand, by `roster sign`.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Longer than any answer is held back.
+const ANSWER_WITHIN: Duration = Duration::from_secs(150);
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(at, _)| at.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// Sends a request and reads the whole answer. `headers` are whole lines.
+pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for line in headers {
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer).ok_or_else(|| io::Error::other("the answer is no whole HTTP"))
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let text = str::from_utf8(answer).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
+    // What was cut off is no answer.
+    let is_whole = answer.header("content-length").is_none_or(|length| length.parse() == Ok(answer.body.len()));
+    is_whole.then_some(answer)
+}
+
+/// Text as a JSON string, with its quotes.
+pub(crate) fn json_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + text.len() / 8);
+    json.push('"');
+    for sign in text.chars() {
+        match sign {
+            '"' | '\\' => json.extend(['\\', sign]),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\0'..='\x1f' => json.push_str(&format!("\\u{:04x}", u32::from(sign))),
+            _ => json.push(sign),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// The first member of this name, as it stands in compact JSON: a number or word, or a string without its quotes. Enough for
+/// what `roster` prints of itself: ids, tokens and counts, which hold no escapes.
+pub(crate) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let key = format!("\"{name}\":");
+    let rest = json[json.find(&key)? + key.len()..].trim_start();
+    match rest.strip_prefix('"') {
+        Some(text) => text.split('"').next(),
+        None => rest.split([',', '}', ']']).next().map(str::trim),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_whole_or_not_at_all() {
+        let answer = parse(b"HTTP/1.1 202 Accepted\r\nLocation: /v2/x\r\ncontent-length: 2\r\n\r\n{}").expect("whole");
+        assert_eq!((answer.status, answer.header("location"), &*answer.body), (202, Some("/v2/x"), "{}"));
+        assert!(parse(b"HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\n\r\n{}").is_none());
+        assert!(parse(b"").is_none());
+    }
+
+    #[test]
+    fn text_becomes_json() {
+        assert_eq!(json_string("a\"b\\c\nd\te é"), "\"a\\\"b\\\\c\\nd\\u0009e é\"");
+    }
+
+    #[test]
+    fn members_are_found() {
+        let json = r#"{"id":"x-1","rows":{"read":5, "added":4},"applied":true}"#;
+        assert_eq!(member(json, "id"), Some("x-1"));
+        assert_eq!(member(json, "read"), Some("5"));
+        assert_eq!(member(json, "added"), Some("4"));
+        assert_eq!(member(json, "applied"), Some("true"));
+        assert_eq!(member(json, "failed"), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! Options of a tool, `--name VALUE` or `--name`.
+
+/// What was given, in order.
+pub(crate) struct Options<'a> {
+    rest: &'a [&'a str],
+}
+
+impl<'a> Options<'a> {
+    pub(crate) fn new(arguments: &'a [&'a str]) -> Options<'a> {
+        Options { rest: arguments }
+    }
+
+    /// The name of the next option.
+    pub(crate) fn next(&mut self) -> Option<&'a str> {
+        let (name, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(name)
+    }
+
+    /// The value of the option that was just named.
+    pub(crate) fn value(&mut self, name: &str) -> Result<&'a str, String> {
+        self.next().ok_or_else(|| format!("{name} needs a value"))
+    }
+
+    /// The same, as a number from `least` on.
+    pub(crate) fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
+        &mut self,
+        name: &str,
+        least: N,
+    ) -> Result<N, String> {
+        let number = self.value(name)?.parse().ok().filter(|number| *number >= least);
+        number.ok_or_else(|| format!("{name} is a number from {least} on"))
+    }
+}
