@@ -23,6 +23,7 @@ pub enum Code {
     UnknownToken,
     ClockOff,
     SignatureMismatch,
+    Forbidden,
     SignatureReused,
     IdempotencyKeyReused,
     NotFound,
@@ -54,7 +55,7 @@ pub struct Entry {
 
 impl Code {
     /// All of them, for tables and tests.
-    pub const ALL: [Code; 27] = [
+    pub const ALL: [Code; 28] = [
         Code::BadJson,
         Code::DuplicateKey,
         Code::MissingMember,
@@ -68,6 +69,7 @@ impl Code {
         Code::UnknownToken,
         Code::ClockOff,
         Code::SignatureMismatch,
+        Code::Forbidden,
         Code::SignatureReused,
         Code::IdempotencyKeyReused,
         Code::NotFound,
@@ -136,6 +138,12 @@ impl Code {
                 "The signature does not fit the request",
                 "Compare the five lines with those that you signed ('roster sign --explain' prints them); if all are equal, the secret differs.",
             ),
+            Code::Forbidden => (
+                "forbidden",
+                403,
+                "The token may not do this",
+                "Use a token that may write ('roster token create' without --read-only makes one).",
+            ),
             Code::SignatureReused => (
                 "signature_reused",
                 422,
@@ -148,9 +156,12 @@ impl Code {
                 "The Idempotency-Key was accepted before, with another body",
                 "Send another key with another body; nothing was queued.",
             ),
-            Code::NotFound => {
-                ("not_found", 404, "There is no such thing", "Check the path; a token sees only its own account.")
-            }
+            Code::NotFound => (
+                "not_found",
+                404,
+                "There is no such thing",
+                "Check the path; a token sees only its own account, and only its programs if it is limited to some.",
+            ),
             Code::MethodNotAllowed => {
                 ("method_not_allowed", 405, "The path does not take this method", "Use a method of the Allow header.")
             }

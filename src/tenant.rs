@@ -1,5 +1,6 @@
 //! Whose data it is: accounts, their programs and their tokens. Every door to data asks for one of these ids first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use uuid::Uuid;
@@ -113,6 +114,57 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenNumber(pub i64);
 
+/// Which programs of its account a token reaches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Programs {
+    /// All, also those that are made later.
+    All,
+    /// These.
+    Only(BTreeSet<ProgramId>),
+}
+
+/// What a token may do within its account. It is given when the token is made, and never changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scope {
+    /// It may look, and change nothing.
+    pub read_only: bool,
+    /// What it reaches.
+    pub programs: Programs,
+}
+
+impl Scope {
+    /// Everything in the account.
+    pub const FULL: Scope = Scope { read_only: false, programs: Programs::All };
+
+    /// Whether a program of its account is there for it.
+    pub fn reaches(&self, program: ProgramId) -> bool {
+        self.programs.reach(program)
+    }
+}
+
+impl Programs {
+    /// Whether a program of the account is among them.
+    pub fn reach(&self, program: ProgramId) -> bool {
+        match self {
+            Programs::All => true,
+            Programs::Only(programs) => programs.contains(&program),
+        }
+    }
+}
+
+/// A token that is to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewToken {
+    /// The opaque text in the header.
+    pub token: String,
+    /// For people; its commands are `from` it.
+    pub name: String,
+    /// What it signs with.
+    pub secret: Secret,
+    /// What it may do.
+    pub scope: Scope,
+}
+
 /// A token that may sign requests, with what is needed to check them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Token {
@@ -126,6 +178,35 @@ pub struct Token {
     pub name: String,
     /// What it signs with.
     pub secret: Secret,
+    /// What it signed with before, if that was changed.
+    pub old_secret: Option<OldSecret>,
+    /// What it may do.
+    pub scope: Scope,
+}
+
+impl Token {
+    /// The secret before the last rotation, if it still holds at this moment.
+    pub fn old_secret_at(&self, now_ms: i64) -> Option<&Secret> {
+        self.old_secret.as_ref().filter(|old| now_ms < old.until_ms).map(|old| &old.secret)
+    }
+}
+
+/// The secret before the last rotation. There is one at most: a further rotation ends the one before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OldSecret {
+    /// Itself.
+    pub secret: Secret,
+    /// From this moment on it holds no more, in milliseconds since 1970-01-01 UTC.
+    pub until_ms: i64,
+}
+
+/// What a rotation did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rotated {
+    /// The token's name.
+    pub name: String,
+    /// Until when the old secret holds, in milliseconds since 1970-01-01 UTC; `None` if it does not.
+    pub old_secret_until_ms: Option<i64>,
 }
 
 /// A token, as it is listed: without its secret.
@@ -137,8 +218,14 @@ pub struct TokenListing {
     pub account: AccountId,
     /// For people.
     pub name: String,
+    /// What it may do.
+    pub scope: Scope,
     /// Milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
+    /// When it was last used, to a minute or so; `None` if it never was.
+    pub last_used_ms: Option<i64>,
+    /// Until when the secret before the last rotation holds, or held.
+    pub old_secret_until_ms: Option<i64>,
     /// When it was revoked.
     pub revoked_ms: Option<i64>,
 }

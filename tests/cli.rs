@@ -157,22 +157,27 @@ fn help() {
         "#]],
     );
     check(
-        &["token", "--help"],
+        &["token", "create", "-h"],
         &[],
         expect![[r#"
         exit 0
         --- stdout
-        Tokens: what requests are signed with
+        Make a token of an account; its secret is shown this once
 
-        Usage: roster token [OPTIONS] <COMMAND>
-
-        Commands:
-          create  Make a token of an account; its secret is shown this once
-          list    List tokens, revoked ones too; secrets are not shown
-          revoke  Revoke a token, at once and for good
+        Usage: roster token create [OPTIONS] --account <ID> --name <NAME>
 
         Options:
-          -h, --help  Print help
+              --account <ID>    The one account that it sees [env: ROSTER_ACCOUNT]
+              --name <NAME>     What people call it; its imports are 'from' this name [env:
+                                ROSTER_TOKEN_NAME]
+              --read-only       It may look, and change nothing [env: ROSTER_TOKEN_READ_ONLY]
+              --program <ID>    It reaches this program, and no other; may be repeated (else: all of the
+                                account) [env: ROSTER_TOKEN_PROGRAMS]
+              --data <DIR>      The directory that holds everything; with a database, the master key at most
+                                [default: ./roster-data] [env: ROSTER_DATA]
+              --database <URL>  A PostgreSQL database in place of the directory; better in the variable, as
+                                it may hold a password [env: ROSTER_DATABASE]
+          -h, --help            Print help (see more with '--help')
 
         Everywhere:
               --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
@@ -182,9 +187,45 @@ fn help() {
               --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
                                      'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
               --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Example:
+          roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name 'nightly import'
+          roster token create --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --name dashboard --read-only \
+            --program 018f3b52-9a11-7d2c-8a35-6d3f2b1c0e44
         --- stderr
 
     "#]],
+    );
+    check(
+        &["token", "--help"],
+        &[],
+        expect![[r#"
+            exit 0
+            --- stdout
+            Tokens: what requests are signed with
+
+            Usage: roster token [OPTIONS] <COMMAND>
+
+            Commands:
+              create  Make a token of an account; its secret is shown this once
+              list    List tokens, revoked ones too; secrets are not shown
+              rotate  Give a token a new secret, shown this once; the old one holds for a while
+              revoke  Revoke a token, at once and for good
+
+            Options:
+              -h, --help  Print help
+
+            Everywhere:
+                  --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+              -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+                  --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                         can be in it [env: ROSTER_CONFIG]
+                  --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                         'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+                  --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+            --- stderr
+
+        "#]],
     );
 }
 

@@ -14,7 +14,7 @@ use crate::app::Service;
 use crate::config::Settings;
 use crate::contact::Region;
 use crate::store::Store;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Scope, TokenListing};
 use crate::wire::Status;
 
 use super::client::Client;
@@ -150,15 +150,17 @@ async fn find_or_make_program(store: &dyn Store, account: AccountId) -> Result<P
     Ok(program)
 }
 
-/// The token of an earlier quickstart, whose secret the store still has, or a new one.
+/// The token of an earlier quickstart, whose secret the store still has, or a new one. One of its name that may not do everything is not
+/// it.
 async fn find_or_make_token(store: &dyn Store, account: AccountId) -> Result<Credentials, Failure> {
     let listed = store.tokens(Some(account)).await?;
-    if let Some(known) = listed.iter().find(|token| token.name == TOKEN && token.revoked_ms.is_none())
+    let is_it = |token: &&TokenListing| token.name == TOKEN && token.revoked_ms.is_none() && token.scope == Scope::FULL;
+    if let Some(known) = listed.iter().find(is_it)
         && let Some(token) = store.token(&known.token).await?
     {
         return Ok(Credentials { token: token.token, secret: token.secret });
     }
-    let Minted { token, secret } = Minted::create(store, account, TOKEN).await?;
+    let Minted { token, secret } = Minted::create(store, account, TOKEN, Scope::FULL).await?;
     Ok(Credentials { token, secret })
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::HttpState;
 use super::answer::{Refused, json};
+use super::data::Data;
 use super::parameters::{Parameters, RawParameters, bad_parameter};
 use super::path::{PathId, program_of};
 use super::signed::Signed;
@@ -19,7 +20,6 @@ use crate::import::NotApplied;
 use crate::metrics::IMPORTS;
 use crate::problem::{Code, Problem};
 use crate::store::{Cancellation, CommandQuery, StateFilter};
-use crate::tenant::{AccountId, Token};
 use crate::wire::{CommandItem, Envelope, Status};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -42,7 +42,7 @@ pub(super) async fn status(
     let not_found = || Problem::new(Code::NotFound, "There is no such command");
     let id = path.text().and_then(CommandId::parse).ok_or_else(not_found)?;
     let wait = Wait::asked(&signed.headers, state.settings.wait_max);
-    let command = wait.until_complete(&state, signed.token.account, id).await?.ok_or_else(not_found)?;
+    let command = wait.until_complete(&state, &signed.data, id).await?.ok_or_else(not_found)?;
     Ok(status_response(&state, &command, &wait))
 }
 
@@ -55,8 +55,7 @@ pub(super) async fn cancel(
     let not_found = || Problem::new(Code::NotFound, "There is no such command");
     let too_late = || Problem::new(Code::AlreadyComplete, "The command is complete, and cannot be cancelled any more");
     let id = path.text().and_then(CommandId::parse).ok_or_else(not_found)?;
-    let Token { account, name, .. } = &signed.token;
-    match state.store.cancel(*account, id, name, signed.now_ms).await?.ok_or_else(not_found)? {
+    match signed.data.cancel(id, signed.now_ms).await?.ok_or_else(not_found)? {
         Cancellation::TooLate => return Err(too_late().into()),
         // No worker comes to it.
         Cancellation::Done => IMPORTS.add(&[NotApplied::Cancelled.as_str()], 1),
@@ -64,7 +63,7 @@ pub(super) async fn cancel(
     }
     tracing::info!(request = signed.request_id, command = %id, "cancelling was asked for");
     let wait = Wait::asked(&signed.headers, state.settings.wait_max).at_least(CANCEL_WAIT);
-    let command = wait.until_complete(&state, *account, id).await?.ok_or_else(not_found)?;
+    let command = wait.until_complete(&state, &signed.data, id).await?.ok_or_else(not_found)?;
     match &command.state {
         // It was just being committed.
         CommandState::Complete { report, .. } if report.not_applied != Some(NotApplied::Cancelled) => {
@@ -78,13 +77,12 @@ pub(super) async fn cancel(
 
 /// `GET /v2/programs/{id}/commands`: newest first.
 pub(super) async fn of_program(
-    State(state): State<Arc<HttpState>>,
     path: PathId,
     uri: Uri,
     parameters: RawParameters,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let program = program_of(&state, &signed, &path).await?;
+    let program = program_of(&signed, &path).await?;
     let parameters = Parameters::read(parameters)?;
     let page = parameters.page()?;
     let filter = match parameters.get("state") {
@@ -98,7 +96,7 @@ pub(super) async fn of_program(
     };
     let count = page.count().min(LIST_COUNT_MAX);
     let query = CommandQuery { state: filter, offset: page.offset, count };
-    let found = state.store.commands(program.account, program.id, query).await?;
+    let found = signed.data.commands(program.id, query).await?;
     let items: Vec<CommandItem> = found.commands.iter().map(CommandItem::from).collect();
     let link = |place| parameters.link(uri.path(), place, None);
     Ok(json(&Envelope::new(items, (found.total, page.offset, u64::from(count)), false, link)))
@@ -153,16 +151,16 @@ impl Wait {
     pub(super) async fn until_complete(
         &self,
         state: &HttpState,
-        account: AccountId,
+        data: &Data,
         id: CommandId,
     ) -> Result<Option<Command>, Refused> {
-        let Some(wait) = self.0 else { return Ok(state.store.command(account, id).await?) };
+        let Some(wait) = self.0 else { return Ok(data.command(id).await?) };
         let deadline = Instant::now() + wait;
         let mut stopping = state.stopping.clone();
         loop {
-            let watch = state.store.completions().watch(id);
+            let watch = data.completions().watch(id);
             let announced = watch.announced();
-            let command = state.store.command(account, id).await?;
+            let command = data.command(id).await?;
             let is_over = command.as_ref().is_none_or(|command| matches!(command.state, CommandState::Complete { .. }));
             if is_over || Instant::now() >= deadline || *stopping.borrow() {
                 return Ok(command);

@@ -1,15 +1,12 @@
 //! Reading contacts: a program's, an account's, and one (contract, section 5).
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::HttpState;
 use super::answer::{Refused, json};
+use super::data::Data;
 use super::parameters::{Page, Parameters, RawParameters, bad_parameter};
 use super::path::{PathId, account_of, program_of};
 use super::signed::Signed;
@@ -21,13 +18,12 @@ use crate::wire::{ContactJson, Envelope, FullContactJson};
 
 /// `GET /v1/programs/{id}/participants`, with `type=full` everything about each.
 pub(super) async fn of_program(
-    State(state): State<Arc<HttpState>>,
     path: PathId,
     uri: Uri,
     parameters: RawParameters,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let program = program_of(&state, &signed, &path).await?;
+    let program = program_of(&signed, &path).await?;
     let list = List::asked(&uri, parameters)?;
     let start = match list.page.after {
         None => PageStart::Offset(list.page.offset),
@@ -37,36 +33,30 @@ pub(super) async fn of_program(
         }
     };
     let query = ContactQuery { filter: list.parameters.filter()?, start, count: list.page.count() };
-    let found = state.store.contacts(program.account, program.id, query).await?;
-    list.answer(&state, found.total, vec![(program, found.contacts)]).await
+    let found = signed.data.contacts(program.id, query).await?;
+    list.answer(&signed.data, found.total, vec![(program, found.contacts)]).await
 }
 
 /// `GET /v1/accounts/{id}/participants`: the same over all programs of the account.
 pub(super) async fn of_account(
-    State(state): State<Arc<HttpState>>,
     path: PathId,
     uri: Uri,
     parameters: RawParameters,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let account = account_of(&signed, &path)?;
+    account_of(&signed, &path)?;
     let list = List::asked(&uri, parameters)?;
     let start = match list.page.after {
         None => AccountPageStart::Offset(list.page.offset),
         Some(contact) => AccountPageStart::After(contact),
     };
     let filter = list.parameters.filter()?;
-    let found = state.store.contacts_of_account(account, filter, start, list.page.count()).await?;
-    list.answer(&state, found.total, found.parts).await
+    let found = signed.data.contacts_of_account(filter, start, list.page.count()).await?;
+    list.answer(&signed.data, found.total, found.parts).await
 }
 
 /// `GET /v1/participants/{id}`: one contact, full.
-pub(super) async fn one(
-    State(state): State<Arc<HttpState>>,
-    path: PathId,
-    parameters: RawParameters,
-    signed: Signed,
-) -> Result<Response, Refused> {
+pub(super) async fn one(path: PathId, parameters: RawParameters, signed: Signed) -> Result<Response, Refused> {
     let not_found = || Problem::new(Code::NotFound, "There is no such participant");
     let id = path.text().and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(not_found)?;
     // Only as it is printed: 36 characters.
@@ -74,8 +64,8 @@ pub(super) async fn one(
     let id = ContactId::from_uuid(id).filter(|_| is_printed).ok_or_else(not_found)?;
     // It is full in any case.
     Parameters::read(parameters)?.is("type", "full")?;
-    let (program, contact) = state.store.contact(signed.token.account, id).await?.ok_or_else(not_found)?;
-    let schema = state.store.schema(program.account, program.id).await?;
+    let (program, contact) = signed.data.contact(id).await?.ok_or_else(not_found)?;
+    let schema = signed.data.schema(program.id).await?;
     Ok(json(&FullContactJson::of(&contact, &program, &schema)))
 }
 
@@ -95,12 +85,7 @@ impl List<'_> {
     }
 
     /// A page of contacts, each program's with its program.
-    async fn answer(
-        &self,
-        state: &HttpState,
-        total: u64,
-        parts: Vec<(Program, Vec<Contact>)>,
-    ) -> Result<Response, Refused> {
+    async fn answer(&self, data: &Data, total: u64, parts: Vec<(Program, Vec<Contact>)>) -> Result<Response, Refused> {
         let last = parts.last().and_then(|(_, contacts)| contacts.last()).map(|contact| contact.id);
         if !self.is_full {
             let of_part = |(program, contacts): &(Program, Vec<Contact>)| -> Vec<ContactJson> {
@@ -110,7 +95,7 @@ impl List<'_> {
         }
         let mut items = Vec::new();
         for (program, contacts) in &parts {
-            let schema = state.store.schema(program.account, program.id).await?;
+            let schema = data.schema(program.id).await?;
             items.extend(contacts.iter().map(|contact| FullContactJson::of(contact, program, &schema)));
         }
         Ok(self.envelope(items, total, last))

@@ -26,15 +26,15 @@ pub(super) async fn contacts(
     path: PathId,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let program = program_of(&state, &signed, &path).await?;
+    let program = program_of(&signed, &path).await?;
     let Ok(turn) = Arc::clone(&state.exports).try_acquire_owned() else {
         let problem = Problem::new(Code::Busy, "Too many exports are read at the moment");
         return Err(Problem { retry_after_s: Some(RETRY_AFTER_S), ..problem }.into());
     };
-    let schema = state.store.schema(program.account, program.id).await?;
-    let (store, of, request) = (Arc::clone(&state.store), program.clone(), RequestId(signed.request_id.clone()));
+    let schema = signed.data.schema(program.id).await?;
+    let (data, of, request) = (signed.data.clone(), program.id, RequestId(signed.request_id.clone()));
     // The snapshot is begun before the answer is: what fails here can still be said.
-    let snapshot = tokio::task::spawn_blocking(move || store.snapshot(of.account, of.id)).await;
+    let snapshot = tokio::task::spawn_blocking(move || data.snapshot(of)).await;
     let snapshot = snapshot.map_err(|_| Refused::Fault("beginning an export panicked".to_owned()))??;
     let name = format!("participants-{}.csv", program.id);
     let export = Export { program, schema, snapshot };

@@ -1,12 +1,9 @@
 //! `GET <Location>/errors.csv`: the rows that failed, with their cells as they were and with what was wrong.
 
 use std::io::Read;
-use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
 
-use super::HttpState;
 use super::answer::{Refused, RequestId};
 use super::parameters::{Parameters, RawParameters};
 use super::path::PathId;
@@ -23,24 +20,18 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// The delimiter of the JSON form.
 const COMMA: u8 = b',';
 
-pub(super) async fn of_command(
-    State(state): State<Arc<HttpState>>,
-    path: PathId,
-    parameters: RawParameters,
-    signed: Signed,
-) -> Result<Response, Refused> {
+pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: Signed) -> Result<Response, Refused> {
     let not_found = |detail| Problem::new(Code::NotFound, detail);
     let none = || not_found("There is no such command");
-    let account = signed.token.account;
     let id = path.text().and_then(CommandId::parse).ok_or_else(none)?;
     let guard = if Parameters::read(parameters)?.is("guard", "1")? { Guard::On } else { Guard::Off };
-    let command = state.store.command(account, id).await?.ok_or_else(none)?;
+    let command = signed.data.command(id).await?.ok_or_else(none)?;
     let CommandState::Complete { report, .. } = &command.state else {
         return Err(not_found("The import is not complete yet; which rows failed is known then").into());
     };
     let rows = FailedRows::of(report, guard);
-    let store = Arc::clone(&state.store);
-    let file = tokio::task::spawn_blocking(move || store.file(account, &command)).await;
+    let data = signed.data.clone();
+    let file = tokio::task::spawn_blocking(move || data.file(&command)).await;
     let file = file.map_err(|_| Refused::Fault("opening a file panicked".to_owned()))??;
     let gone = || Problem::new(Code::PayloadGone, "The file of this import is kept no more");
     let (file, request) = (file.ok_or_else(gone)?, RequestId(signed.request_id.clone()));

@@ -48,8 +48,8 @@ pub(super) async fn accept(
 }
 
 async fn accept_json(state: &HttpState, path: &PathId, signed: Signed) -> Result<Response, Refused> {
-    let program = program_of(state, &signed, path).await?;
-    if let Some(first) = state.store.remembered(signed.token.number, &signed.signature).await?
+    let program = program_of(&signed, path).await?;
+    if let Some(first) = signed.data.remembered(&signed.signature).await?
         && first.request_digest == signed.request_digest
     {
         return answer(state, &signed, first.command, true).await;
@@ -91,7 +91,7 @@ pub(super) fn signature_reused() -> Problem {
 pub(super) async fn take_on(state: &HttpState, signed: &Signed, import: Import) -> Result<Response, Refused> {
     let program = import.program;
     let started = Instant::now();
-    let accepted = state.store.accept(new_command(state, signed, import)).await?;
+    let accepted = signed.data.accept(new_command(state, signed, import)).await?;
     ACCEPT.observe(started.elapsed());
     test_point("accept.after_commit");
     if let Accepted::New(command) = accepted {
@@ -122,7 +122,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Refused> {
     let wait = Wait::asked(&signed.headers, state.settings.wait_max);
     let command = wait
-        .until_complete(state, signed.token.account, command)
+        .until_complete(state, &signed.data, command)
         .await?
         .ok_or_else(|| Refused::Fault(format!("command {command} was accepted and is not there")))?;
     let mut response = status_response(state, &command, &wait);
@@ -193,9 +193,9 @@ fn new_command(state: &HttpState, signed: &Signed, import: Import) -> NewCommand
     let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
     NewCommand {
         id,
-        account: signed.token.account,
+        account: signed.data.token().account,
         program,
-        token: signed.token.number,
+        token: signed.data.token().number,
         created_ms: signed.now_ms,
         options,
         payload,

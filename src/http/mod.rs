@@ -1,17 +1,20 @@
 //! The HTTP API: which path asks for what, who may ask, and how answers look on the wire.
 //!
-//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]. The exceptions are in
-//! `health`: they tell whether the service works, and nothing of what it holds. Nothing is decided
+//! Every path answers signed requests only, also the ones that do not exist: see [`signed::Signed`]; and what a request may see and
+//! do is decided in one place: see [`data::Data`]. The exceptions are in `health`: they tell whether the service works, and nothing of
+//! what it holds. Nothing is decided
 //! here that is not about HTTP; nothing here knows SQL, or that there is a worker.
 
 mod answer;
 mod body;
 mod commands;
 mod contacts;
+mod data;
 mod export;
 mod failed_rows;
 mod health;
 mod imports;
+mod last_use;
 mod parameters;
 mod path;
 mod pieces;
@@ -19,6 +22,8 @@ mod programs;
 mod signed;
 mod spool;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +37,7 @@ use crate::command::Clock;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use answer::Refused;
+use data::Door;
 pub use health::watch_router;
 use health::{Watched, health};
 use signed::Signed;
@@ -53,7 +59,7 @@ pub struct HttpSettings {
 
 /// What every handler can reach.
 pub(crate) struct HttpState {
-    store: Arc<dyn Store>,
+    door: Door,
     settings: HttpSettings,
     clock: Clock,
     /// What this node calls itself in answers.
@@ -70,21 +76,27 @@ pub(crate) struct HttpState {
     stopping: watch::Receiver<bool>,
 }
 
+impl HttpState {
+    fn new(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> HttpState {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        HttpState {
+            door: Door::new(store),
+            settings,
+            clock,
+            processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
+            room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
+            checks: Arc::new(Semaphore::new(cores)),
+            exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
+            streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+            stopping,
+        }
+    }
+}
+
 /// The HTTP API over a store, as a service for a listener. `stopping` turns true when the service is to stop.
 pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
     let watched = Watched { store: Arc::clone(&store), clock: Arc::clone(&clock), stopping: stopping.clone() };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let state = Arc::new(HttpState {
-        store,
-        settings,
-        clock,
-        processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
-        room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
-        checks: Arc::new(Semaphore::new(cores)),
-        exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
-        streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
-        stopping,
-    });
+    let state = Arc::new(HttpState::new(store, settings, clock, stopping));
     Router::new()
         .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
         .route("/v2/programs/{program}/commands", get(commands::of_program).fallback(only_get))

@@ -4,7 +4,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
-use super::HttpState;
 use super::answer::Refused;
 use super::signed::Signed;
 use crate::problem::{Code, Problem};
@@ -29,16 +28,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// The program of the path, if it is the token's account's; another account's is not there.
-pub(super) async fn program_of(state: &HttpState, signed: &Signed, path: &PathId) -> Result<Program, Refused> {
+/// The program of the path, if the token reaches it; any other is not there.
+pub(super) async fn program_of(signed: &Signed, path: &PathId) -> Result<Program, Refused> {
     let not_found = || Problem::new(Code::NotFound, "There is no such program");
     let id = path.text().and_then(ProgramId::parse).ok_or_else(not_found)?;
-    Ok(state.store.program(signed.token.account, id).await?.ok_or_else(not_found)?)
+    Ok(signed.data.program(id).await?.ok_or_else(not_found)?)
 }
 
 /// The account of the path, if it is the token's own.
 pub(super) fn account_of(signed: &Signed, path: &PathId) -> Result<AccountId, Refused> {
     let named = path.text().and_then(AccountId::parse);
-    let own = named.filter(|named| *named == signed.token.account);
+    let own = named.filter(|named| *named == signed.data.token().account);
     Ok(own.ok_or_else(|| Problem::new(Code::NotFound, "There is no such account"))?)
 }

@@ -1,12 +1,8 @@
 //! Programs: an account's list, and one program's settings and fields (contract, section 5).
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 
-use super::HttpState;
 use super::answer::{Refused, json};
 use super::parameters::{Parameters, RawParameters, bad_parameter};
 use super::path::{PathId, account_of, program_of};
@@ -14,17 +10,12 @@ use super::signed::Signed;
 use crate::wire::{Envelope, ProgramItemJson, ProgramJson, SchemaJson};
 
 /// `GET /v1/programs/{id}`, with `type=schema` its fields.
-pub(super) async fn program(
-    State(state): State<Arc<HttpState>>,
-    path: PathId,
-    parameters: RawParameters,
-    signed: Signed,
-) -> Result<Response, Refused> {
-    let program = program_of(&state, &signed, &path).await?;
+pub(super) async fn program(path: PathId, parameters: RawParameters, signed: Signed) -> Result<Response, Refused> {
+    let program = program_of(&signed, &path).await?;
     match Parameters::read(parameters)?.get("type") {
         None => Ok(json(&ProgramJson::from(&program))),
         Some("schema") => {
-            let schema = state.store.schema(program.account, program.id).await?;
+            let schema = signed.data.schema(program.id).await?;
             Ok(json(&SchemaJson::from(&schema)))
         }
         Some(other) => Err(bad_parameter("type", other, "'schema', or leave it out").into()),
@@ -33,16 +24,15 @@ pub(super) async fn program(
 
 /// `GET /v1/accounts/{id}/programs`: whole, unless `count` is given.
 pub(super) async fn of_account(
-    State(state): State<Arc<HttpState>>,
     path: PathId,
     uri: Uri,
     parameters: RawParameters,
     signed: Signed,
 ) -> Result<Response, Refused> {
-    let account = account_of(&signed, &path)?;
+    account_of(&signed, &path)?;
     let parameters = Parameters::read(parameters)?;
     let (active_only, page) = (!parameters.is("active", "all")?, parameters.page()?);
-    let programs = state.store.programs(Some(account)).await?;
+    let programs = signed.data.programs().await?;
     let programs: Vec<_> = programs.iter().filter(|program| program.active || !active_only).collect();
     let total = programs.len() as u64;
     let count = page.count.map_or(total, u64::from);

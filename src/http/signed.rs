@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,19 +14,20 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Refused, RequestId};
+use super::data::Data;
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
 use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, Claim, ClaimError, DATE, Mismatch, read_digest, verify};
-use crate::tenant::Token;
+use crate::tenant::{Secret, Token};
 
 /// Bodies above this size are checked on a thread for long work, a few at a time.
 const CHECK_APART_BYTES: usize = 64 * 1024;
 
 /// A request whose signature holds: whose it is, and what it says.
 pub(super) struct Signed {
-    /// Who signed; its account is the only one that the request may see.
-    pub(super) token: Token,
+    /// What who signed may see and do.
+    pub(super) data: Data,
     /// The signature, decoded.
     pub(super) signature: [u8; 32],
     /// The moment that was signed.
@@ -48,7 +49,7 @@ pub(super) struct Signed {
 impl FromRequest<Arc<HttpState>> for Signed {
     type Rejection = Refused;
 
-    /// In the contract's order: size, headers, token, clock, signature. What fails before the body is read has it read away.
+    /// In the contract's order: size, headers, token, clock, signature, what the token may do. What fails before the body is read has it read away.
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
         let (mut parts, body) = request.into_parts();
         let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
@@ -68,11 +69,12 @@ impl FromRequest<Arc<HttpState>> for Signed {
             method: parts.method.as_str().to_owned(),
             path: parts.uri.path().to_owned(),
             body: held.bytes,
+            now_ms,
             digest: None,
         };
         let (check, digests) = checked.run(state).await?;
         Ok(Signed {
-            token: check.token,
+            data: enter(state, &parts.method, check.token, now_ms)?,
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
@@ -84,6 +86,21 @@ impl FromRequest<Arc<HttpState>> for Signed {
             _room: held.room,
         })
     }
+}
+
+/// What a request whose signature holds may see; it is refused where it may only look and does more.
+fn enter(state: &HttpState, method: &Method, token: Token, now_ms: i64) -> Result<Data, Problem> {
+    let data = state.door.open(token, now_ms);
+    if !is_looking(method) {
+        // Before anything is looked up: it tells nothing of what is there.
+        data.may_write()?;
+    }
+    Ok(data)
+}
+
+/// Whether a method only asks. Of any other it is not known what it may change.
+fn is_looking(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// An import as it is sent: signed with its body, or with its body's digest.
@@ -139,11 +156,12 @@ async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refus
         method: parts.method.as_str().to_owned(),
         path: parts.uri.path_and_query().map_or_else(|| parts.uri.path().to_owned(), ToString::to_string),
         body: line.into(),
+        now_ms,
         digest: Some(digest),
     };
     let (check, digests) = checked.run(state).await?;
     Ok(Signed {
-        token: check.token,
+        data: enter(state, &parts.method, check.token, now_ms)?,
         signature: check.claim.signature,
         signed_at: check.claim.signed_at,
         now_ms,
@@ -167,7 +185,7 @@ async fn before_the_body(
     }
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let claim = Claim::from_headers(header(AUTHORIZATION), header(DATE)).map_err(bad_claim)?;
-    let Some(token) = state.store.token(&claim.token).await? else {
+    let Some(token) = state.door.token(&claim.token).await? else {
         return Err(Problem::new(Code::UnknownToken, "There is no such token, or it has been revoked").into());
     };
     let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -199,6 +217,7 @@ struct Check {
     path: String,
     /// The fourth line.
     body: Bytes,
+    now_ms: i64,
     /// The body's, where the fourth line is not the body.
     digest: Option<Digest>,
 }
@@ -222,7 +241,17 @@ impl Check {
     }
 
     fn verify(self) -> Result<(Check, Digests), Mismatch> {
-        let form = verify(&self.claim, self.token.secret.expose().as_bytes(), &self.method, &self.path, &self.body)?;
+        let fits =
+            |secret: &Secret| verify(&self.claim, secret.expose().as_bytes(), &self.method, &self.path, &self.body);
+        let form = match (fits(&self.token.secret), self.token.old_secret_at(self.now_ms)) {
+            // A mismatch tells nothing that depends on a secret: it is the same whichever was tried, and whether there are two.
+            (Err(_), Some(old)) => {
+                let form = fits(old)?;
+                tracing::debug!(token = self.token.number.0, "a request was signed with the old secret");
+                form
+            }
+            (fitting, _) => fitting?,
+        };
         tracing::trace!(form = form.as_str(), "signature verified");
         let body: Digest = self.digest.unwrap_or_else(|| Sha256::digest(&self.body).into());
         // Of the body its digest: gigabytes are not to be hashed twice.

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use flate2::read::MultiGzDecoder;
@@ -12,10 +11,11 @@ use tokio::sync::mpsc::Receiver;
 
 use super::answer::Refused;
 use super::body::too_large;
+use super::data::Data;
 use crate::command::{CommandId, Digest, Payload};
 use crate::problem::{Code, Problem};
-use crate::store::{PIECE_BYTES, PayloadWriter, Store, StoreError};
-use crate::tenant::{AccountId, ProgramId};
+use crate::store::{PIECE_BYTES, PayloadWriter, StoreError};
+use crate::tenant::ProgramId;
 
 /// Up to this size a file stays in memory until its command is accepted.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -36,8 +36,7 @@ pub(super) enum Coding {
 
 /// Where a file is to go, and what it must be.
 pub(super) struct Spool {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) account: AccountId,
+    pub(super) data: Data,
     pub(super) program: ProgramId,
     pub(super) command: CommandId,
     pub(super) coding: Coding,
@@ -108,7 +107,7 @@ impl Spool {
             let mut writing = match writer {
                 Some(writing) => writing,
                 None if is_last && piece.len() <= HELD_BYTES_MAX => return Ok(Payload::Held(piece)),
-                None => self.store.receive(self.account, self.program, self.command)?,
+                None => self.data.receive(self.program, self.command)?,
             };
             if !piece.is_empty() {
                 writing.write(&piece)?;

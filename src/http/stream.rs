@@ -46,7 +46,7 @@ pub(super) async fn accept(
     signed: Signed,
     body: Body,
 ) -> Result<Response, Refused> {
-    let asked = match look_at(state, path, parameters, &signed).await {
+    let asked = match look_at(path, parameters, &signed).await {
         Ok(asked) => asked,
         Err(refused) => {
             body::drain(&signed.headers, body).await;
@@ -67,14 +67,9 @@ pub(super) async fn accept(
 }
 
 /// In the contract's order: the program, the request sent before, media type, query, signature.
-async fn look_at(
-    state: &HttpState,
-    path: &PathId,
-    parameters: RawParameters,
-    signed: &Signed,
-) -> Result<Asked, Refused> {
-    let program = program_of(state, signed, path).await?;
-    let first = state.store.remembered(signed.token.number, &signed.signature).await?;
+async fn look_at(path: &PathId, parameters: RawParameters, signed: &Signed) -> Result<Asked, Refused> {
+    let program = program_of(signed, path).await?;
+    let first = signed.data.remembered(&signed.signature).await?;
     if let Some(first) = first
         && first.request_digest == signed.request_digest
     {
@@ -135,15 +130,7 @@ async fn receive(
         }
     };
     let bytes_max = state.settings.stream_bytes_max;
-    let spool = Spool {
-        store: Arc::clone(&state.store),
-        account: signed.token.account,
-        program,
-        command,
-        coding,
-        digest: signed.body_digest,
-        bytes_max,
-    };
+    let spool = Spool { data: signed.data.clone(), program, command, coding, digest: signed.body_digest, bytes_max };
     let (portions, coming) = mpsc::channel(PORTIONS_AHEAD_MAX);
     let spooling = tokio::task::spawn_blocking(move || {
         let payload = spool.run(coming);

@@ -2,16 +2,17 @@
 //! home of the data needs to know more than a program at a time.
 
 use super::{AccountPage, AccountPageStart, ContactFilter, ContactQuery, PageStart, Store, StoreError};
-use crate::tenant::AccountId;
+use crate::tenant::{AccountId, Programs};
 
 /// Reads a page of at most `count` contacts.
 pub(super) async fn read<S: Store + ?Sized>(
     store: &S,
-    account: AccountId,
+    (account, reached): (AccountId, &Programs),
     (filter, start): (ContactFilter, AccountPageStart),
     count: u32,
 ) -> Result<AccountPage, StoreError> {
-    let programs = store.contact_totals(account, filter).await?;
+    let mut programs = store.contact_totals(account, filter).await?;
+    programs.retain(|(program, _)| reached.reach(program.id));
     let mut page = AccountPage { total: programs.iter().map(|(_, total)| total).sum(), parts: Vec::new() };
     let mut wanted = count as usize;
     // Where in the next program it begins; `None` once that is not this one's any more.

@@ -11,6 +11,7 @@ mod refusal;
 pub mod secrets;
 pub mod sqlite;
 mod stock;
+mod token_row;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
@@ -24,7 +25,10 @@ use async_trait::async_trait;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Received, Remembered};
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
+    TokenNumber,
+};
 
 /// Why the store did not do something.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -311,17 +315,19 @@ pub trait Store: Send + Sync + 'static {
         name: &str,
         now_ms: i64,
     ) -> Result<(), StoreError>;
-    /// Makes a token of an account with this text and secret; `Refused` if there is no such account.
-    async fn create_token(
-        &self,
-        account: AccountId,
-        name: &str,
-        token: &str,
-        secret: &Secret,
-        now_ms: i64,
-    ) -> Result<(), StoreError>;
+    /// Makes a token of an account; `Refused` if there is no such account, or it has not all the programs of the scope.
+    async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError>;
     /// The tokens of an account, or of all, in the order of creation, revoked ones too.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError>;
+    /// Gives a token a new secret. The old one holds for so long as well, and what was older holds no more. `Refused` if there is
+    /// no such token, or it is revoked, or it is changed at the same moment.
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError>;
     /// Revokes a token at once and for good; `Refused` if there is none, or it already is.
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError>;
 
@@ -330,8 +336,10 @@ pub trait Store: Send + Sync + 'static {
 
     // Requests.
 
-    /// The token of this text, unless it is revoked.
+    /// The token of this text, unless it is revoked. Read anew each time; whether its old secret still holds is the caller's to ask.
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError>;
+    /// Notes that a token was used. Kept roughly: it may be lost when the process dies, and never goes back.
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError>;
     /// A program of an account.
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError>;
     /// The fields of a program of an account; `Refused` if the account has no such program.
@@ -382,15 +390,17 @@ pub trait Store: Send + Sync + 'static {
         account: AccountId,
         filter: ContactFilter,
     ) -> Result<Vec<(Program, u64)>, StoreError>;
-    /// A page of an account's contacts. One that begins after a contact of no program of the account is empty.
+    /// A page of the contacts of an account, as far as they are of these programs. One that begins after a contact of another
+    /// program is empty.
     async fn contacts_of_account(
         &self,
         account: AccountId,
+        programs: &Programs,
         filter: ContactFilter,
         start: AccountPageStart,
         count: u32,
     ) -> Result<AccountPage, StoreError> {
-        account_page::read(self, account, (filter, start), count).await
+        account_page::read(self, (account, programs), (filter, start), count).await
     }
     /// All contacts of a program as they are now. `Refused` if the account has no such program. Blocking.
     fn snapshot(&self, account: AccountId, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError>;

@@ -29,6 +29,14 @@ pub(crate) fn token_is_taken() -> StoreError {
     StoreError::Refused("there is a token of this text already".to_owned())
 }
 
+pub(crate) fn no_program_in_scope() -> StoreError {
+    StoreError::Refused("a token that is limited to programs needs one at least".to_owned())
+}
+
+pub(crate) fn token_was_changed() -> StoreError {
+    StoreError::Refused("the token was rotated or revoked at the same moment; look at it, and try again".to_owned())
+}
+
 pub(crate) fn no_such_token() -> StoreError {
     StoreError::Refused("there is no such token, or it is revoked already".to_owned())
 }

@@ -60,6 +60,10 @@ impl fmt::Debug for MasterKeySource {
 pub enum Purpose {
     /// The secret that a token signs with; bound to the token's text.
     TokenSecret,
+    /// The same of a token that may not do everything; bound to what it may do, too.
+    ScopedTokenSecret,
+    /// The secret that a token signed with before, and may for a while; bound to when that ends, too.
+    OldTokenSecret,
     /// A known value that shows whether the key fits the store.
     KeyCheck,
 }
@@ -68,6 +72,8 @@ impl Purpose {
     fn word(self) -> &'static str {
         match self {
             Purpose::TokenSecret => "token-secret",
+            Purpose::ScopedTokenSecret => "scoped-token-secret",
+            Purpose::OldTokenSecret => "old-token-secret",
             Purpose::KeyCheck => "key-check",
         }
     }

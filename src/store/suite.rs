@@ -25,7 +25,7 @@ use crate::contact::{
 use crate::import::{
     Addition, Change, Counts, Existing, IdentityKeys, ImportOptions, Mode, New, NotApplied, Report, RowFound, Update,
 };
-use crate::tenant::{AccountId, NewProgram, Program, ProgramId, Secret, TokenNumber};
+use crate::tenant::{AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Scope, Secret, TokenNumber};
 
 pub(super) const NOW: i64 = 1_763_812_800_000;
 pub(super) const HOUR: i64 = 60 * 60 * 1_000;
@@ -133,6 +133,7 @@ mod cancelling;
 mod keeping;
 mod reading;
 mod receiving;
+mod tokens;
 
 scenes![
     accounts_and_programs_are_listed_in_the_order_of_creation,
@@ -176,9 +177,15 @@ pub(super) async fn tenant(store: &dyn Store, name: &str) -> Tenant {
     let account = store.create_account(name, NOW).await.expect("an account").id;
     let program = program(store, account, name).await;
     let text = format!("token of {name}");
-    store.create_token(account, name, &text, &Secret::new(format!("secret of {name}")), NOW).await.expect("a token");
+    store.create_token(account, new_token(&text, name, &format!("secret of {name}")), NOW).await.expect("a token");
     let token = store.token(&text).await.expect("readable").expect("the token").number;
     Tenant { account, program: program.id, tag: program.tag, token }
+}
+
+/// A token that may do everything.
+pub(super) fn new_token(token: &str, name: &str, secret: &str) -> NewToken {
+    let secret = Secret::new(secret.to_owned());
+    NewToken { token: token.to_owned(), name: name.to_owned(), secret, scope: Scope::FULL }
 }
 
 pub(super) async fn program(store: &dyn Store, account: AccountId, name: &str) -> Program {
@@ -380,11 +387,10 @@ async fn tokens_are_kept_and_revoked(home: &dyn Home) {
     let store = home.open().await;
     let one = store.create_account("One", NOW).await.expect("an account").id;
     let two = store.create_account("Two", NOW).await.expect("an account").id;
-    let secret = Secret::new("a secret".to_owned());
-    store.create_token(one, "Nightly", "T1", &secret, NOW).await.expect("a token");
-    store.create_token(two, "Other", "T2", &secret, NOW + 1).await.expect("a token");
-    refused(store.create_token(two, "Again", "T1", &secret, NOW).await);
-    refused(store.create_token(AccountId(Uuid::from_u128(1)), "Nobody's", "T3", &secret, NOW).await);
+    store.create_token(one, new_token("T1", "Nightly", "a secret"), NOW).await.expect("a token");
+    store.create_token(two, new_token("T2", "Other", "a secret"), NOW + 1).await.expect("a token");
+    refused(store.create_token(two, new_token("T1", "Again", "a secret"), NOW).await);
+    refused(store.create_token(AccountId(Uuid::from_u128(1)), new_token("T3", "Nobody's", "a secret"), NOW).await);
     let token = store.token("T1").await.expect("readable").expect("the token");
     assert_eq!((token.account, token.name.as_str(), token.secret.expose()), (one, "Nightly", "a secret"));
     assert_eq!(store.token("t1").await.expect("readable"), None, "a token is its exact text");

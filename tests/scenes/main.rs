@@ -20,6 +20,7 @@ mod nodes;
 mod ordering;
 mod reading;
 mod removing;
+mod scopes;
 mod sdk;
 mod signing;
 mod strangers;

@@ -16,10 +16,11 @@ pub(crate) use self::carry::{Ended, Phase, abandon, carry};
 pub(crate) use self::tally::Line;
 
 use super::stock::Stock;
+use super::token_row::Unsealed;
 use super::{OpenAs, StoreError};
 use crate::command::{CommandId, Digest};
 use crate::contact::Contact;
-use crate::tenant::{Account, AccountId, Program, ProgramId, Secret};
+use crate::tenant::{Account, AccountId, Program, ProgramId};
 
 /// Up to this size an upload goes with its command; a larger one goes in pieces.
 pub(crate) const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -175,9 +176,11 @@ pub(crate) struct TokenRow {
     pub(crate) token: String,
     pub(crate) account: AccountId,
     pub(crate) name: String,
-    pub(crate) secret: Secret,
+    /// What it may do, and its secrets.
+    pub(crate) unsealed: Unsealed,
     pub(crate) created_ms: i64,
     pub(crate) revoked_ms: Option<i64>,
+    pub(crate) last_used_ms: Option<i64>,
 }
 
 /// A command. Claims and attempts are left behind: nobody is at it.

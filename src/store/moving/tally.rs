@@ -10,6 +10,7 @@ use super::{CommandRow, CommandRowState, FieldRow, KeyRow, Movable, Part, Payloa
 use crate::contact::{Contact, Phone};
 use crate::store::StoreError;
 use crate::store::stock::Stock;
+use crate::store::token_row::{ScopeColumns, Unsealed};
 use crate::tenant::{Account, Program};
 
 /// One kind of rows, on both sides.
@@ -215,14 +216,23 @@ impl Tallier {
     }
 
     fn token(&mut self, row: &TokenRow) {
-        let TokenRow { number, token, account, name, secret, created_ms, revoked_ms } = row;
+        let TokenRow { number, token, account, name, unsealed, created_ms, revoked_ms, last_used_ms } = row;
+        let Unsealed { columns, secret, old_secret } = unsealed;
+        let ScopeColumns { read_only, programs } = columns;
         self.number(*number);
         self.text(token);
         self.bytes(account.0.as_bytes());
         self.text(name);
         self.text(secret.expose());
+        self.maybe(old_secret.as_ref(), |tallier, old| {
+            tallier.text(old.secret.expose());
+            tallier.number(old.until_ms);
+        });
+        self.number(i64::from(*read_only));
+        self.maybe(programs.as_deref(), Tallier::text);
         self.number(*created_ms);
         self.maybe(*revoked_ms, Tallier::number);
+        self.maybe(*last_used_ms, Tallier::number);
     }
 
     fn command(&mut self, command: &CommandRow) {

@@ -16,12 +16,12 @@ use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
 use crate::store::suite::{
-    ACTIVE, ALL, HOUR, NOW, Tenant, accept, addition, begin, claim, contacts, import, program, refused, report,
-    request, settings, tenant, unchanged, with_key,
+    ACTIVE, ALL, HOUR, NOW, Tenant, accept, addition, begin, claim, contacts, import, new_token, program, refused,
+    report, request, settings, tenant, unchanged, with_key,
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 use crate::store::{Begin, Cancellation, ContactQuery, Store};
-use crate::tenant::TokenNumber;
+use crate::tenant::{Secret, TokenNumber};
 use failing::{Failing, cut_off};
 
 const CONTACTS: u64 = 130;
@@ -123,7 +123,7 @@ async fn fill(store: &dyn Store) -> Filled {
         store.add_field(one.account, one.program, name, field_type, NOW).await.expect("added");
     }
     store.remove_field(one.account, one.program, "gone", NOW + 1).await.expect("removed");
-    store.create_token(one.account, "old", "old", &Secret::new("s".to_owned()), NOW).await.expect("a token");
+    store.create_token(one.account, new_token("old", "old", "s"), NOW).await.expect("a token");
     store.revoke_token("old", NOW + 2).await.expect("revoked");
 
     let added: Vec<Change> = (1..=CONTACTS).map(addition).collect();
@@ -480,7 +480,7 @@ async fn every_column_is_known() {
         payload: seq bytes
         program: number id account name active region phone timezone tag created_ms
         signature: token signature command request_digest remember_until_ms
-        token: number token account name secret created_ms revoked_ms"#]].assert_eq(&columns(data.path().join("catalogue.db")));
+        token: number token account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms"#]].assert_eq(&columns(data.path().join("catalogue.db")));
     expect![[r#"
         applied: command attempt applied_ms report
         contact: number salt phone active created_ms updated_ms customer_id profile times
@@ -508,7 +508,7 @@ async fn every_column_is_known() {
         schema_step: step digest works_with done_at
         signature: token signature command request_digest remember_until_ms
         stock: program next_number contacts active
-        token: token number account name secret created_ms revoked_ms
+        token: token number account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
         turn: account served_us"#]]
     .assert_eq(&columns);
 }

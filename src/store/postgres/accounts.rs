@@ -9,8 +9,11 @@ use super::moving::IS_HALF_FILLED;
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
-use crate::store::secrets::{MasterKey, Purpose};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Token, TokenListing, TokenNumber};
+use crate::store::secrets::MasterKey;
+use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
+use crate::tenant::{
+    Account, AccountId, NewProgram, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -287,26 +290,26 @@ async fn lock_program(tx: &Transaction<'_>, account: AccountId, program: Program
     locked.map(|_| ()).ok_or_else(|| no_program(account, program))
 }
 
-/// A token that is to be stored; its secret is sealed already.
-pub(super) struct SealedToken<'a> {
-    pub(super) account: AccountId,
-    pub(super) name: &'a str,
-    pub(super) token: &'a str,
-    pub(super) sealed: Vec<u8>,
-}
-
-pub(super) async fn create_token(client: &Client, token: &SealedToken<'_>, now_ms: i64) -> Result<(), StoreError> {
-    let SealedToken { account, name, token, sealed } = token;
+pub(super) async fn create_token(client: &Client, token: &SealedToken, now_ms: i64) -> Result<(), StoreError> {
+    let SealedToken { account, name, token, columns, programs, sealed } = token;
     account_exists(client, *account).await?;
-    let name = not_blank("a token's name", name)?;
+    if let Programs::Only(programs) = programs {
+        // They are never deleted, and never change their account.
+        for program in programs {
+            the_program(client, *account, *program).await?;
+        }
+    }
     let inserted = client
         .execute_typed(
-            "INSERT INTO token (token, account, name, secret, created_ms) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO token (token, account, name, secret, read_only, programs, created_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             &[
                 (token, Type::TEXT),
                 (&account.0, Type::UUID),
-                (&name, Type::TEXT),
+                (name, Type::TEXT),
                 (sealed, Type::BYTEA),
+                (&columns.read_only, Type::BOOL),
+                (&columns.programs, Type::TEXT),
                 (&now_ms, Type::INT8),
             ],
         )
@@ -322,7 +325,7 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
     let account = account.map(|account| account.0);
     let rows = client
         .query_typed(
-            "SELECT token, account, name, created_ms, revoked_ms FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms, last_used_ms FROM token
              WHERE $1::uuid IS NULL OR account = $1 ORDER BY number",
             &[(&account, Type::UUID)],
         )
@@ -330,14 +333,22 @@ pub(super) async fn tokens(client: &Client, account: Option<AccountId>) -> Resul
         .context(listing)?;
     let token = |row: &Row| {
         Ok(TokenListing {
-            token: row.try_get(0)?,
-            account: AccountId(row.try_get(1)?),
-            name: row.try_get(2)?,
-            created_ms: row.try_get(3)?,
-            revoked_ms: row.try_get(4)?,
+            token: row.try_get(0).context(listing)?,
+            account: AccountId(row.try_get(1).context(listing)?),
+            name: row.try_get(2).context(listing)?,
+            scope: scope_columns(row, 5).context(listing)?.scope()?,
+            created_ms: row.try_get(3).context(listing)?,
+            last_used_ms: row.try_get(8).context(listing)?,
+            old_secret_until_ms: row.try_get(7).context(listing)?,
+            revoked_ms: row.try_get(4).context(listing)?,
         })
     };
-    rows.iter().map(token).collect::<Result<_, _>>().context(listing)
+    rows.iter().map(token).collect()
+}
+
+/// `read_only, programs`, from this column on.
+fn scope_columns(row: &Row, first: usize) -> Result<ScopeColumns, tokio_postgres::Error> {
+    Ok(ScopeColumns { read_only: row.try_get(first)?, programs: row.try_get(first + 1)? })
 }
 
 pub(super) async fn revoke_token(client: &Client, token: &str, now_ms: i64) -> Result<(), StoreError> {
@@ -352,6 +363,46 @@ pub(super) async fn revoke_token(client: &Client, token: &str, now_ms: i64) -> R
 }
 
 pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Result<Option<Token>, StoreError> {
+    read_token(client, token).await?.map(|row| row.open(key, token)).transpose()
+}
+
+pub(super) async fn rotate_token(
+    client: &Client,
+    key: &MasterKey,
+    token: &str,
+    (secret, overlap_ms, now_ms): (&Secret, u64, i64),
+) -> Result<Rotated, StoreError> {
+    let row = read_token(client, token).await?.ok_or_else(refusal::no_such_token)?;
+    let RotatedColumns { before, sealed, old, rotated } = row.rotated(key, token, secret, (overlap_ms, now_ms))?;
+    let changed = client
+        .execute_typed(
+            "UPDATE token SET secret = $3, old_secret = $4, old_secret_until_ms = $5
+             WHERE token = $1 AND secret = $2 AND revoked_ms IS NULL",
+            &[
+                (&token, Type::TEXT),
+                (&before, Type::BYTEA),
+                (&sealed, Type::BYTEA),
+                (&old.sealed, Type::BYTEA),
+                (&old.until_ms, Type::INT8),
+            ],
+        )
+        .await
+        .context(|| "rotating a token")?;
+    if changed == 0 { Err(refusal::token_was_changed()) } else { Ok(rotated) }
+}
+
+pub(super) async fn note_use(client: &Client, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+    client
+        .execute_typed(
+            "UPDATE token SET last_used_ms = $2 WHERE number = $1 AND (last_used_ms IS NULL OR last_used_ms < $2)",
+            &[(&token.0, Type::INT8), (&now_ms, Type::INT8)],
+        )
+        .await
+        .context(|| "noting the use of a token")?;
+    Ok(())
+}
+
+async fn read_token(client: &Client, token: &str) -> Result<Option<TokenRow>, StoreError> {
     let reading = || "reading a token";
     // PostgreSQL refuses a NUL in a text, even in a question; no token has one.
     if token.contains('\0') {
@@ -361,21 +412,25 @@ pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Resu
         .query_typed_opt(
             // Nobody gets in before everything is there.
             &format!(
-                "SELECT number, account, name, secret FROM token
+                "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
                  WHERE token = $1 AND revoked_ms IS NULL AND NOT {IS_HALF_FILLED}"
             ),
             &[(&token, Type::TEXT)],
         )
         .await
         .context(reading)?;
-    let Some(row) = found else { return Ok(None) };
-    let number = TokenNumber(row.try_get(0).context(reading)?);
-    let sealed: Vec<u8> = row.try_get(3).context(reading)?;
-    let secret = key
-        .open_text(Purpose::TokenSecret, token, &sealed)
-        .ok_or_else(|| StoreError::Fault(format!("the secret of token number {} cannot be opened", number.0)))?;
-    let account = AccountId(row.try_get(1).context(reading)?);
-    Ok(Some(Token { number, account, token: token.to_owned(), name: row.try_get(2).context(reading)?, secret }))
+    found.map(|row| token_row(&row)).transpose().context(reading)
+}
+
+fn token_row(row: &Row) -> Result<TokenRow, tokio_postgres::Error> {
+    Ok(TokenRow {
+        number: row.try_get(0)?,
+        account: AccountId(row.try_get(1)?),
+        name: row.try_get(2)?,
+        sealed: row.try_get(3)?,
+        columns: scope_columns(row, 4)?,
+        old: OldColumns { sealed: row.try_get(6)?, until_ms: row.try_get(7)? },
+    })
 }
 
 async fn account_exists(client: &Client, account: AccountId) -> Result<(), StoreError> {

@@ -41,11 +41,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use self::accounts::SealedToken;
 use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
 pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
     Forgotten, OpenAs, Past, PayloadWriter, Store, StoreError, refusal,
@@ -54,7 +54,9 @@ use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// The context that the key's check value is sealed with, and the value.
 const KEY_CHECK: &str = "roster";
@@ -246,21 +248,24 @@ impl Store for PostgresStore {
         client.done(done)
     }
 
-    async fn create_token(
-        &self,
-        account: AccountId,
-        name: &str,
-        token: &str,
-        secret: &Secret,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let sealed = self.shared.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
-        let token = SealedToken { account, name, token, sealed };
+    async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
+        let token = SealedToken::new(&self.shared.key, account, token)?;
         ask!(self, |client| accounts::create_token(&client, &token, now_ms))
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
         ask!(self, |client| accounts::tokens(&client, account))
+    }
+
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError> {
+        let key = &self.shared.key;
+        ask!(self, |client| accounts::rotate_token(&client, key, token, (secret, overlap_ms, now_ms)))
     }
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
@@ -273,6 +278,10 @@ impl Store for PostgresStore {
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
         ask!(self, |client| accounts::token(&client, &self.shared.key, token))
+    }
+
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+        ask!(self, |client| accounts::note_use(&client, token, now_ms))
     }
 
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {

@@ -11,6 +11,7 @@ use crate::command::{Payload, Reach};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::ImportTx;
+use crate::store::suite::new_token;
 use crate::store::suite::settings;
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 
@@ -47,7 +48,7 @@ pub(super) async fn tenant(store: &PostgresStore) -> Tenant {
     let account = store.create_account("One", NOW).await.expect("an account").id;
     let new = NewProgram { name: "Fall".to_owned(), region: Region::US, phone: None, timezone: None };
     let program = store.create_program(account, new, NOW).await.expect("a program").id;
-    store.create_token(account, "T", "T", &Secret::new("S".to_owned()), NOW).await.expect("a token");
+    store.create_token(account, new_token("T", "T", "S"), NOW).await.expect("a token");
     let token = store.token("T").await.expect("readable").expect("the token").number;
     Tenant { account, program, token }
 }

@@ -8,8 +8,11 @@ use super::connection::{Context, is_taken};
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
-use crate::store::secrets::{MasterKey, Purpose};
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Token, TokenListing, TokenNumber};
+use crate::store::secrets::MasterKey;
+use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
+use crate::tenant::{
+    Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
 const TAG_TRIES: usize = 4;
@@ -249,20 +252,16 @@ fn set_removed(
     Ok(())
 }
 
-/// A token that is to be stored; its secret is sealed already.
-pub(super) struct SealedToken {
-    pub(super) account: AccountId,
-    pub(super) name: String,
-    pub(super) token: String,
-    pub(super) sealed: Vec<u8>,
-}
-
 pub(super) fn create_token(catalogue: &Connection, token: &SealedToken, now_ms: i64) -> Result<(), StoreError> {
-    account_exists(catalogue, token.account)?;
-    let name = not_blank("a token's name", &token.name)?;
+    let SealedToken { account, name, token, columns, programs, sealed } = token;
+    account_exists(catalogue, *account)?;
+    if let Programs::Only(programs) = programs {
+        programs.iter().try_for_each(|program| the_program(catalogue, *account, *program).map(|_| ()))?;
+    }
     let inserted = catalogue.execute(
-        "INSERT INTO token (token, account, name, secret, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![token.token, token.account.0.as_bytes().as_slice(), name, token.sealed, now_ms],
+        "INSERT INTO token (token, account, name, secret, read_only, programs, created_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![token, account.0.as_bytes().as_slice(), name, sealed, columns.read_only, columns.programs, now_ms],
     );
     match inserted {
         Err(error) if is_taken(&error) => Err(refusal::token_is_taken()),
@@ -271,23 +270,41 @@ pub(super) fn create_token(catalogue: &Connection, token: &SealedToken, now_ms: 
 }
 
 pub(super) fn tokens(catalogue: &Connection, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
-    let listing = |row: &Row<'_>| {
-        Ok(TokenListing {
-            token: row.get(0)?,
-            account: AccountId(uuid(row, 1)?),
-            name: row.get(2)?,
-            created_ms: row.get(3)?,
-            revoked_ms: row.get(4)?,
-        })
-    };
+    let listing = || "listing tokens";
     let account = account.map(|account| account.0.into_bytes());
-    catalogue
+    let mut select = catalogue
         .prepare_cached(
-            "SELECT token, account, name, created_ms, revoked_ms FROM token
+            "SELECT token, account, name, created_ms, revoked_ms, read_only, programs, old_secret_until_ms, last_used_ms FROM token
              WHERE ?1 IS NULL OR account = ?1 ORDER BY number",
         )
-        .and_then(|mut select| select.query_map([account.as_ref().map(<[u8; 16]>::as_slice)], listing)?.collect())
-        .context(|| "listing tokens")
+        .context(listing)?;
+    let mut rows = select.query([account.as_ref().map(<[u8; 16]>::as_slice)]).context(listing)?;
+    let mut tokens = Vec::new();
+    while let Some(row) = rows.next().context(listing)? {
+        tokens.push(TokenListing {
+            scope: scope_columns(row, 5).context(listing)?.scope()?,
+            ..listed(row).context(listing)?
+        });
+    }
+    Ok(tokens)
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<TokenListing> {
+    Ok(TokenListing {
+        token: row.get(0)?,
+        account: AccountId(uuid(row, 1)?),
+        name: row.get(2)?,
+        scope: Scope::FULL,
+        created_ms: row.get(3)?,
+        last_used_ms: row.get(8)?,
+        old_secret_until_ms: row.get(7)?,
+        revoked_ms: row.get(4)?,
+    })
+}
+
+/// `read_only, programs`, from this column on.
+fn scope_columns(row: &Row<'_>, first: usize) -> rusqlite::Result<ScopeColumns> {
+    Ok(ScopeColumns { read_only: row.get(first)?, programs: row.get(first + 1)? })
 }
 
 pub(super) fn revoke_token(catalogue: &Connection, token: &str, now_ms: i64) -> Result<(), StoreError> {
@@ -301,21 +318,61 @@ pub(super) fn revoke_token(catalogue: &Connection, token: &str, now_ms: i64) -> 
 }
 
 pub(super) fn token(catalogue: &Connection, key: &MasterKey, token: &str) -> Result<Option<Token>, StoreError> {
-    let found = catalogue
-        .prepare_cached("SELECT number, account, name, secret FROM token WHERE token = ?1 AND revoked_ms IS NULL")
-        .and_then(|mut select| {
-            let row = |row: &Row<'_>| {
-                Ok((row.get::<_, i64>(0)?, uuid(row, 1)?, row.get::<_, String>(2)?, row.get::<_, Vec<u8>>(3)?))
-            };
-            select.query_row([token], row).optional()
-        })
-        .context(|| "reading a token")?;
-    let Some((number, account, name, sealed)) = found else { return Ok(None) };
-    let secret = key
-        .open_text(Purpose::TokenSecret, token, &sealed)
-        .ok_or_else(|| StoreError::Fault(format!("the secret of token number {number} cannot be opened")))?;
-    let (number, account) = (TokenNumber(number), AccountId(account));
-    Ok(Some(Token { number, account, token: token.to_owned(), name, secret }))
+    read_token(catalogue, token)?.map(|row| row.open(key, token)).transpose()
+}
+
+/// What a token's row is to become by a rotation.
+pub(super) fn rotated(
+    catalogue: &Connection,
+    key: &MasterKey,
+    token: &str,
+    (secret, overlap_ms, now_ms): (&Secret, u64, i64),
+) -> Result<RotatedColumns, StoreError> {
+    let row = read_token(catalogue, token)?.ok_or_else(refusal::no_such_token)?;
+    row.rotated(key, token, secret, (overlap_ms, now_ms))
+}
+
+pub(super) fn rotate_token(catalogue: &Connection, token: &str, new: &RotatedColumns) -> Result<(), StoreError> {
+    let RotatedColumns { before, sealed, old, rotated: _ } = new;
+    let rotated = catalogue
+        .execute(
+            "UPDATE token SET secret = ?3, old_secret = ?4, old_secret_until_ms = ?5
+             WHERE token = ?1 AND secret = ?2 AND revoked_ms IS NULL",
+            params![token, before, sealed, old.sealed, old.until_ms],
+        )
+        .context(|| "rotating a token")?;
+    if rotated == 0 { Err(refusal::token_was_changed()) } else { Ok(()) }
+}
+
+pub(super) fn note_use(catalogue: &Connection, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+    catalogue
+        .prepare_cached(
+            "UPDATE token SET last_used_ms = ?2 WHERE number = ?1 AND (last_used_ms IS NULL OR last_used_ms < ?2)",
+        )
+        .and_then(|mut update| update.execute(params![token.0, now_ms]))
+        .context(|| "noting the use of a token")?;
+    Ok(())
+}
+
+fn read_token(catalogue: &Connection, token: &str) -> Result<Option<TokenRow>, StoreError> {
+    catalogue
+        .prepare_cached(
+            "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
+             WHERE token = ?1 AND revoked_ms IS NULL",
+        )
+        .and_then(|mut select| select.query_row([token], token_row).optional())
+        .context(|| "reading a token")
+}
+
+fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
+    Ok(TokenRow {
+        number: row.get(0)?,
+        account: AccountId(uuid(row, 1)?),
+        name: row.get(2)?,
+        sealed: row.get(3)?,
+        columns: scope_columns(row, 4)?,
+        old: OldColumns { sealed: row.get(6)?, until_ms: row.get(7)? },
+    })
 }
 
 /// A column of 16 bytes.

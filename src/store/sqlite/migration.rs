@@ -15,6 +15,7 @@ pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0002_moving.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0006_keeping.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0007_tokens.sql"),
 ];
 
 /// The steps of a program's file.

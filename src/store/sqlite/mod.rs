@@ -12,6 +12,7 @@
 //! The catalogue and a program's file cannot commit together. So the program's file is believed: it says itself which
 //! commands it holds, and the catalogue is told afterwards.
 
+mod accepting;
 mod accounts;
 pub mod backup;
 mod commands;
@@ -40,8 +41,6 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use self::accounts::SealedToken;
-use self::commands::Stored;
 use self::connection::check_library;
 use self::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
 pub(crate) use self::moving::SqliteMovable;
@@ -51,19 +50,20 @@ use self::payloads::Payloads;
 use self::programs::ProgramFiles;
 use self::queue::Queue;
 use self::readers::Readers;
-use self::receiving::Prepared;
 use self::writer::{Durability, Fate, Writer};
 use super::moving::{Standing, moved_away, standing};
-use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::secrets::{MasterKey, MasterKeySource};
+use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
     Forgotten, OpenAs, Past, PayloadWriter, Store, StoreError, refusal,
 };
-use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Secret, Token, TokenListing, TokenNumber};
+use crate::tenant::{
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
+};
 
 /// How many requests read program files at once; more wait. Apart from the catalogue's, so that slow lists do not hold up
 /// the checking of tokens.
@@ -245,21 +245,32 @@ impl Store for SqliteStore {
         self.write(move |catalogue| accounts::remove_field(catalogue, (account, program), &name, now_ms)).await
     }
 
-    async fn create_token(
-        &self,
-        account: AccountId,
-        name: &str,
-        token: &str,
-        secret: &Secret,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let sealed = self.inner.key.seal(Purpose::TokenSecret, token, secret.expose().as_bytes())?;
-        let token = SealedToken { account, name: name.to_owned(), token: token.to_owned(), sealed };
+    async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
+        let token = SealedToken::new(&self.inner.key, account, token)?;
         self.write(move |catalogue| accounts::create_token(catalogue, &token, now_ms)).await
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
         self.read(move |_, catalogue| accounts::tokens(catalogue, account)).await
+    }
+
+    async fn rotate_token(
+        &self,
+        token: &str,
+        secret: &Secret,
+        overlap_ms: u64,
+        now_ms: i64,
+    ) -> Result<Rotated, StoreError> {
+        let (text, secret) = (token.to_owned(), secret.clone());
+        let read = move |inner: &Inner, catalogue: &Connection| {
+            accounts::rotated(catalogue, &inner.key, &text, (&secret, overlap_ms, now_ms))
+        };
+        let (columns, token) = (self.read(read).await?, token.to_owned());
+        self.write(move |catalogue| {
+            accounts::rotate_token(catalogue, &token, &columns)?;
+            Ok(columns.rotated)
+        })
+        .await
     }
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
@@ -274,6 +285,11 @@ impl Store for SqliteStore {
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
         let token = token.to_owned();
         self.read(move |inner, catalogue| accounts::token(catalogue, &inner.key, &token)).await
+    }
+
+    async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
+        let work = move |catalogue: &Connection| accounts::note_use(catalogue, token, now_ms);
+        self.inner.writer.write(Durability::Relaxed, work, |_| ()).await
     }
 
     async fn program(&self, account: AccountId, program: ProgramId) -> Result<Option<Program>, StoreError> {
@@ -294,29 +310,7 @@ impl Store for SqliteStore {
     }
 
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
-        self.serving()?;
-        if let Standing::Moved(peer) = &self.inner.standing {
-            return Err(moved_away(peer));
-        }
-        let (new, draft) = match self.prepare(command).await? {
-            Prepared::Answer(accepted) => return Ok(accepted),
-            Prepared::Ready(new, draft) => (new, draft),
-        };
-        let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
-        test_point("accept.before_commit");
-        let queue_max = self.inner.queue_max;
-        let queue = Arc::clone(&self.inner.queue);
-        let after = move |fate: Fate<'_, (Accepted, Option<lanes::Waiting>)>| match fate {
-            Fate::Committed((_, Some(waiting))) => {
-                draft.into_iter().for_each(|draft| draft.keep());
-                queue.push(*waiting);
-            }
-            Fate::Committed((_, None)) | Fate::Undone => drop(draft),
-            // Should the command be there after all when the machine is up again, its file must be, too.
-            Fate::Unknown => draft.into_iter().for_each(|draft| draft.keep()),
-        };
-        let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
-        self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
+        self.accept_command(command).await
     }
 
     fn receive(

@@ -14,6 +14,7 @@ use crate::command::{Payload, Reach};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::PageStart;
+use crate::store::suite::new_token;
 
 pub(super) const NOW: i64 = 1_763_812_800_000;
 
@@ -41,8 +42,7 @@ pub(super) async fn tenant(store: &SqliteStore) -> (Program, TokenNumber) {
     let account = store.create_account("One", NOW).await.expect("an account").id;
     let new = NewProgram { name: "Fall".to_owned(), region: Region::US, phone: None, timezone: None };
     let program = store.create_program(account, new, NOW).await.expect("a program");
-    let secret = Secret::new("a very secret secret".to_owned());
-    store.create_token(account, "Nightly", "T", &secret, NOW).await.expect("a token");
+    store.create_token(account, new_token("T", "Nightly", "a very secret secret"), NOW).await.expect("a token");
     (program, store.token("T").await.expect("readable").expect("the token").number)
 }
 

@@ -78,7 +78,7 @@ async fn an_account_is_listed_program_by_program(home: &dyn Home) {
     import(&*store, &foreign, 4, &[addition(1)], NOW).await;
 
     let listed = async |filter, start, count| -> (u64, Vec<(ProgramId, u64)>) {
-        let page = store.contacts_of_account(one.account, filter, start, count).await.expect("a page");
+        let page = store.contacts_of_account(one.account, &Programs::All, filter, start, count).await.expect("a page");
         let numbers = page
             .parts
             .iter()

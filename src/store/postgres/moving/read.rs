@@ -12,8 +12,9 @@ use crate::store::moving::{
     CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, Part, PayloadRow, Row, SMALL_BYTES_MAX, SignatureRow,
     TokenRow,
 };
-use crate::store::secrets::{MasterKey, Purpose};
+use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
+use crate::store::token_row::{OldColumns, ScopeColumns, Unsealed};
 use crate::tenant::{Account, AccountId, ProgramId};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -67,7 +68,9 @@ async fn plain(
             vec![program, number, rows_max],
         ),
         Part::Tokens => (
-            "SELECT number, token, account, name, secret, created_ms, revoked_ms FROM token
+            "SELECT number, token, account, name, secret, created_ms, revoked_ms,
+                read_only, programs, old_secret, old_secret_until_ms, last_used_ms
+             FROM token
              WHERE number > $1 ORDER BY number LIMIT $2",
             vec![number, rows_max],
         ),
@@ -219,17 +222,19 @@ fn read_field(row: &SqlRow) -> Result<Row, StoreError> {
 
 fn read_token(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
     let (number, token, sealed): (i64, String, Vec<u8>) = (cell(row, 0)?, cell(row, 1)?, cell(row, 4)?);
-    let secret = key
-        .open_text(Purpose::TokenSecret, &token, &sealed)
+    let columns = ScopeColumns { read_only: cell(row, 7)?, programs: cell(row, 8)? };
+    let old = OldColumns { sealed: cell(row, 9)?, until_ms: cell(row, 10)? };
+    let unsealed = Unsealed::open(key, &token, (&sealed, columns, old))
         .ok_or_else(|| StoreError::Fault(format!("the secret of token number {number} cannot be opened")))?;
     Ok(Row::Token(TokenRow {
         number,
         token,
         account: AccountId(cell(row, 2)?),
         name: cell(row, 3)?,
-        secret,
+        unsealed,
         created_ms: cell(row, 5)?,
         revoked_ms: cell(row, 6)?,
+        last_used_ms: cell(row, 11)?,
     }))
 }
 

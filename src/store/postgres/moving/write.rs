@@ -12,8 +12,9 @@ use crate::store::StoreError;
 use crate::store::moving::{
     CommandRow, CommandRowState, FieldRow, KeyRow, Part, PayloadRow, Row, SignatureRow, TokenRow, unwrapped,
 };
-use crate::store::secrets::{MasterKey, Purpose};
+use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
+use crate::store::token_row::OldColumns;
 use crate::tenant::{Account, Program, ProgramId};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -140,12 +141,15 @@ async fn fields(client: &Client, rows: &[FieldRow]) -> Result<(), StoreError> {
 }
 
 async fn tokens(client: &Client, key: &MasterKey, rows: &[TokenRow]) -> Result<(), StoreError> {
-    let sealed = |row: &TokenRow| key.seal(Purpose::TokenSecret, &row.token, row.secret.expose().as_bytes());
-    let sealed = rows.iter().map(sealed).collect::<Result<Vec<Vec<u8>>, _>>()?;
+    let seal = |row: &TokenRow| row.unsealed.seal(key, &row.token);
+    let (sealed, old): (Vec<Vec<u8>>, Vec<OldColumns>) =
+        rows.iter().map(seal).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     execute(
         client,
-        "INSERT INTO token (number, token, account, name, secret, created_ms, revoked_ms) OVERRIDING SYSTEM VALUE
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[])",
+        "INSERT INTO token (number, token, account, name, secret, created_ms, revoked_ms,
+                            read_only, programs, old_secret, old_secret_until_ms, last_used_ms) OVERRIDING SYSTEM VALUE
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[],
+                              $8::boolean[], $9::text[], $10::bytea[], $11::bigint[], $12::bigint[])",
         &[
             (&column(rows, |row| row.number), Type::INT8_ARRAY),
             (&column(rows, |row| &*row.token), Type::TEXT_ARRAY),
@@ -154,6 +158,11 @@ async fn tokens(client: &Client, key: &MasterKey, rows: &[TokenRow]) -> Result<(
             (&sealed, Type::BYTEA_ARRAY),
             (&column(rows, |row| row.created_ms), Type::INT8_ARRAY),
             (&column(rows, |row| row.revoked_ms), Type::INT8_ARRAY),
+            (&column(rows, |row| row.unsealed.columns.read_only), Type::BOOL_ARRAY),
+            (&column(rows, |row| row.unsealed.columns.programs.as_deref()), Type::TEXT_ARRAY),
+            (&column(&old, |old| old.sealed.as_deref()), Type::BYTEA_ARRAY),
+            (&column(&old, |old| old.until_ms), Type::INT8_ARRAY),
+            (&column(rows, |row| row.last_used_ms), Type::INT8_ARRAY),
         ],
     )
     .await

@@ -23,8 +23,9 @@ use crate::store::moving::{
     CommandRow, CommandRowState, Cursor, Direction, Mark, Movable, PIECE_BYTES, Part, PayloadRow, Row, SMALL_BYTES_MAX,
     TokenRow, unwrapped,
 };
-use crate::store::secrets::{MasterKey, MasterKeySource, Purpose};
+use crate::store::secrets::{MasterKey, MasterKeySource};
 use crate::store::stock::Stock;
+use crate::store::token_row::{OldColumns, Unsealed};
 use crate::tenant::ProgramId;
 
 /// The page cache while contacts are written: their keys come in no order.
@@ -308,17 +309,23 @@ impl Files {
     fn tokens(&self, after: i64, rows_max: u32) -> Result<Vec<Row>, StoreError> {
         let rows = select(
             &self.catalogue,
-            "SELECT number, token, account, name, secret, created_ms, revoked_ms FROM token
+            "SELECT number, token, account, name, secret, created_ms, revoked_ms,
+                read_only, programs, old_secret, old_secret_until_ms, last_used_ms
+             FROM token
              WHERE number > ?1 ORDER BY number LIMIT ?2",
             params![after, rows_max],
-            |row| Ok((row.get::<_, Vec<u8>>(4)?, read_token(row)?)),
+            |row| {
+                let old = OldColumns { sealed: row.get(9)?, until_ms: row.get(10)? };
+                Ok((row.get::<_, Vec<u8>>(4)?, old, read_token(row)?))
+            },
         )?;
         rows.into_iter()
-            .map(|(sealed, token)| {
-                let secret = self.key.open_text(Purpose::TokenSecret, &token.token, &sealed).ok_or_else(|| {
+            .map(|(sealed, old, token)| {
+                let columns = token.unsealed.columns.clone();
+                let unsealed = Unsealed::open(&self.key, &token.token, (&sealed, columns, old)).ok_or_else(|| {
                     StoreError::Fault(format!("the secret of token number {} cannot be opened", token.number))
                 })?;
-                Ok(Row::Token(TokenRow { secret, ..token }))
+                Ok(Row::Token(TokenRow { unsealed, ..token }))
             })
             .collect()
     }
@@ -424,8 +431,7 @@ impl Files {
             Part::Tokens => {
                 let mut tokens = Vec::new();
                 for token in unwrapped(rows, |row| if let Row::Token(row) = row { Some(row) } else { None })? {
-                    let secret = token.secret.expose().as_bytes();
-                    tokens.push((self.key.seal(Purpose::TokenSecret, &token.token, secret)?, token));
+                    tokens.push((token.unsealed.seal(&self.key, &token.token)?, token));
                 }
                 self.write_catalogue(|tx| tokens.iter().try_for_each(|(sealed, token)| add_token(tx, token, sealed)))
             }

@@ -7,6 +7,7 @@ use super::super::connection::Context;
 use crate::command::CommandId;
 use crate::store::StoreError;
 use crate::store::moving::{CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow};
+use crate::store::token_row::{ScopeColumns, Unsealed};
 use crate::tenant::{Account, AccountId, ProgramId, Secret};
 
 pub(super) fn select<T>(
@@ -37,16 +38,21 @@ pub(super) fn read_field(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     }))
 }
 
-/// Without its secret, which is sealed.
+/// Without its secrets, which are sealed.
 pub(super) fn read_token(row: &SqlRow<'_>) -> rusqlite::Result<TokenRow> {
     Ok(TokenRow {
         number: row.get(0)?,
         token: row.get(1)?,
         account: AccountId(uuid(row, 2)?),
         name: row.get(3)?,
-        secret: Secret::new(String::new()),
+        unsealed: Unsealed {
+            columns: ScopeColumns { read_only: row.get(7)?, programs: row.get(8)? },
+            secret: Secret::new(String::new()),
+            old_secret: None,
+        },
         created_ms: row.get(5)?,
         revoked_ms: row.get(6)?,
+        last_used_ms: row.get(11)?,
     })
 }
 

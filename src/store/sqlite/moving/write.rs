@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::contact::Contact;
 use crate::store::moving::{CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow};
+use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
 
 pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
@@ -60,13 +61,32 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn add_token(tx: &Connection, token: &TokenRow, sealed: &[u8]) -> rusqlite::Result<()> {
-    let TokenRow { number, token, account, name, secret: _, created_ms, revoked_ms } = token;
+pub(super) fn add_token(
+    tx: &Connection,
+    token: &TokenRow,
+    (secret, old): &(Vec<u8>, OldColumns),
+) -> rusqlite::Result<()> {
+    let TokenRow { number, token, account, name, unsealed, created_ms, revoked_ms, last_used_ms } = token;
+    let ScopeColumns { read_only, programs } = &unsealed.columns;
     tx.prepare_cached(
-        "INSERT INTO token (number, token, account, name, secret, created_ms, revoked_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO token (number, token, account, name, secret, created_ms, revoked_ms,
+                            read_only, programs, old_secret, old_secret_until_ms, last_used_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
-    .execute(params![number, token, account.0.as_bytes().as_slice(), name, sealed, created_ms, revoked_ms])?;
+    .execute(params![
+        number,
+        token,
+        account.0.as_bytes().as_slice(),
+        name,
+        secret,
+        created_ms,
+        revoked_ms,
+        read_only,
+        programs,
+        old.sealed,
+        old.until_ms,
+        last_used_ms
+    ])?;
     Ok(())
 }
 

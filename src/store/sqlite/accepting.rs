@@ -1,0 +1,44 @@
+//! Accepting a command: the transaction, and what comes of it in the queue and on the disk.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::SqliteStore;
+use super::commands::{self, Stored};
+use super::lanes::Waiting;
+use super::receiving::Prepared;
+use super::writer::{Durability, Fate};
+use crate::command::test_point::test_point;
+use crate::command::{Accepted, NewCommand};
+use crate::store::StoreError;
+use crate::store::moving::{Standing, moved_away};
+
+impl SqliteStore {
+    /// Accepts a command: what `Store::accept` asks for.
+    pub(super) async fn accept_command(&self, command: NewCommand) -> Result<Accepted, StoreError> {
+        self.serving()?;
+        if let Standing::Moved(peer) = &self.inner.standing {
+            return Err(moved_away(peer));
+        }
+        let (new, draft) = match self.prepare(command).await? {
+            Prepared::Answer(accepted) => return Ok(accepted),
+            Prepared::Ready(new, draft) => (new, draft),
+        };
+        let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
+        test_point("accept.before_commit");
+        let queue_max = self.inner.queue_max;
+        let queue = Arc::clone(&self.inner.queue);
+        let after = move |fate: Fate<'_, (Accepted, Option<Waiting>)>| match fate {
+            Fate::Committed((_, Some(waiting))) => {
+                draft.into_iter().for_each(|draft| draft.keep());
+                queue.push(*waiting);
+            }
+            Fate::Committed((_, None)) | Fate::Undone => drop(draft),
+            // Should the command be there after all when the machine is up again, its file must be, too.
+            Fate::Unknown => draft.into_iter().for_each(|draft| draft.keep()),
+        };
+        let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
+        self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
+    }
+}
