@@ -187,7 +187,7 @@ impl Code {
                 "unsupported_media_type",
                 415,
                 "The body's type is not taken here",
-                "Send 'Content-Type: application/json' without a Content-Encoding; or 'text/csv' in UTF-8, as it is or with gzip or zstd.",
+                "Send 'Content-Type: application/json' without a Content-Encoding; or 'text/csv' in UTF-8, UTF-16 or Windows-1252, as it is or with gzip or zstd.",
             ),
             Code::DigestMissing => (
                 "digest_missing",

@@ -54,7 +54,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 26] = [
+const PLACES: [(&str, &[&str]); 27] = [
     ("anstream", &["cli"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
@@ -62,6 +62,7 @@ const PLACES: [(&str, &[&str]); 26] = [
     ("chacha20poly1305", &["store/secrets.rs"]),
     ("clap", &["cli"]),
     ("comfy_table", &["cli"]),
+    ("encoding_rs", &["import"]),
     ("flate2", &["http"]),
     ("hmac", &["signature"]),
     ("http_body_util", &["http"]),

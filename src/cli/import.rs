@@ -121,7 +121,8 @@ fn options(args: &ImportArgs, csv: &str) -> ImportOptions {
         ModeArg::Tx => Mode::Tx,
     };
     let limits = Limits { new_max: args.max_new, updated_max: args.max_updated, failed_max: args.max_errors };
-    ImportOptions { new, existing: existing(&args.existing, csv), mode, dry_run: args.dry_run, limits }
+    let plain = ImportOptions::new(new, existing(&args.existing, csv), mode);
+    ImportOptions { dry_run: args.dry_run, limits, ..plain }
 }
 
 fn existing(word: &str, csv: &str) -> Existing {

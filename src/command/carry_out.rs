@@ -7,14 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Claim;
 use super::test_point::test_point;
-use crate::import::{FileErrors, FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowReader, RowsFault};
+use crate::import::{
+    FileErrors, FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowReader, RowsFault, open_rows,
+};
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, Store, StoreError};
 
 /// Batches that wait between the two threads, at most: what bounds an import's memory beside the store's cache.
 const BATCHES_AHEAD_MAX: usize = 2;
-
-/// The delimiter of the JSON form.
-const COMMA: u8 = b',';
 
 /// Why an import was not carried out; nothing of it took effect.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +79,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
         Begin::Open(tx) => tx,
     };
     test_point("import.begun");
-    let reader = RowReader::new(tx.payload()?, COMMA);
+    let (reader, dialect) = open_rows(tx.payload()?, claim.options.form).map_err(RunFault::Payload)?;
     let progress = |rows| {
         store.progress(claim, rows);
         store.cancelled(claim).map_or(Ok(()), |by| Err(StoreError::Cancelled(by)))
@@ -89,6 +88,7 @@ pub(super) fn carry_out(store: &dyn Store, claim: &Claim, now_ms: i64) -> Result
         Judged::File(errors) => Report::of_file(claim.options.mode, errors),
         Judged::Rows(report) => report,
     };
+    let report = Report { dialect, ..report };
     if !report.counts.add_up() {
         return Err(RunFault::Counts);
     }
@@ -226,8 +226,12 @@ fn of_fault(fault: RowsFault, mut errors: FileErrors) -> Result<FileErrors, RunF
             errors.add_unclosed_quote(row);
             Ok(errors)
         }
-        RowsFault::NotUtf8 { offset } => {
-            errors.add_bad_encoding(offset);
+        RowsFault::RecordTooLong { row } => {
+            errors.add_long_record(row);
+            Ok(errors)
+        }
+        RowsFault::BadEncoding { charset, offset } => {
+            errors.add_bad_encoding(charset, offset);
             Ok(errors)
         }
     }

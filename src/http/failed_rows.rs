@@ -10,15 +10,13 @@ use super::path::PathId;
 use super::pieces::{Broken, PieceSender, csv_answer};
 use super::signed::Signed;
 use crate::command::{CommandId, CommandState};
-use crate::import::{Guard, RowReader, RowsFault};
+use crate::import::{Dialect, Guard, RowsFault};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 use crate::wire::{FailedRows, SURPLUS_CELLS_MAX};
 
 /// A piece ends with the row that brings it to this size.
 const PIECE_BYTES: usize = 64 * 1024;
-/// The delimiter of the JSON form.
-const COMMA: u8 = b',';
 
 pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: Signed) -> Result<Response, Refused> {
     let not_found = |detail| Problem::new(Code::NotFound, detail);
@@ -30,6 +28,7 @@ pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: 
         return Err(not_found("The import is not complete yet; which rows failed is known then").into());
     };
     let rows = FailedRows::of(report, guard);
+    let dialect = report.dialect.unwrap_or(Dialect::JSON);
     let data = signed.data.clone();
     let file = tokio::task::spawn_blocking(move || data.file(&command)).await;
     let file = file.map_err(|_| Refused::Fault("opening a file panicked".to_owned()))??;
@@ -37,7 +36,7 @@ pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: 
     let (file, request) = (file.ok_or_else(gone)?, RequestId(signed.request_id.clone()));
     Ok(csv_answer(&format!("errors-{id}.csv"), move |sender| {
         let RequestId(request) = request;
-        match send_all(file, rows, sender) {
+        match send_all(file, dialect, rows, sender) {
             Ok(()) => tracing::debug!(request, command = %id, "failed rows sent"),
             Err(Broken::Left) => tracing::info!(request, command = %id, "failed rows left by their client"),
             Err(Broken::Store(fault)) => {
@@ -47,8 +46,13 @@ pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: 
     }))
 }
 
-fn send_all(file: Box<dyn Read + Send>, mut rows: FailedRows, sender: &PieceSender) -> Result<(), Broken> {
-    let mut reader = RowReader::new(file, COMMA).keeping_surplus(SURPLUS_CELLS_MAX);
+fn send_all(
+    file: Box<dyn Read + Send>,
+    dialect: Dialect,
+    mut rows: FailedRows,
+    sender: &PieceSender,
+) -> Result<(), Broken> {
+    let mut reader = dialect.rows(file).keeping_surplus(SURPLUS_CELLS_MAX);
     let mut csv = String::new();
     // What is wrong with the file as a whole has been told in the report; here are the rows that can be read.
     rows.push_header(&mut csv, readable(reader.header())?.flatten().as_ref());
@@ -70,6 +74,8 @@ fn readable<T>(read: Result<T, RowsFault>) -> Result<Option<T>, Broken> {
     match read {
         Ok(read) => Ok(Some(read)),
         Err(RowsFault::Read(fault)) => Err(Broken::Store(StoreError::Fault(format!("reading a stored file: {fault}")))),
-        Err(RowsFault::UnclosedQuote { .. } | RowsFault::NotUtf8 { .. }) => Ok(None),
+        Err(RowsFault::RecordTooLong { .. } | RowsFault::UnclosedQuote { .. } | RowsFault::BadEncoding { .. }) => {
+            Ok(None)
+        }
     }
 }

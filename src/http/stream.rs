@@ -19,7 +19,7 @@ use super::signed::Signed;
 use super::spool::{Coding, Spool};
 use super::{HttpState, body};
 use crate::command::{CommandId, IdempotencyKey, Payload};
-use crate::import::ImportOptions;
+use crate::import::{Charset, Form, ImportOptions};
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
 use crate::wire::read_options;
@@ -76,10 +76,10 @@ async fn look_at(path: &PathId, parameters: RawParameters, signed: &Signed) -> R
         return Ok(Asked::Again(first.command));
     }
     let coding = coding(&signed.headers)?;
-    check_charset(&signed.headers)?;
+    let form = Form::File { charset: charset(&signed.headers)? };
     let key = idempotency_key(signed)?;
     let parameters = Parameters::read(parameters)?;
-    let options = read_options(parameters.pairs()).map_err(Problem::of_faults)?;
+    let options = read_options(parameters.pairs(), form).map_err(Problem::of_faults)?;
     if first.is_some() {
         return Err(signature_reused().into());
     }
@@ -98,16 +98,17 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
     }
 }
 
-fn check_charset(headers: &HeaderMap) -> Result<(), Problem> {
+/// As `Content-Type` names it; the last one counts.
+fn charset(headers: &HeaderMap) -> Result<Option<Charset>, Problem> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    for (_, value) in parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")) {
-        let charset = value.trim().trim_matches('"').to_ascii_lowercase();
-        if !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii") {
-            return Err(unsupported(&format!("the charset '{charset}'; send UTF-8")));
-        }
+    let named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let Some((_, value)) = named.last() else { return Ok(None) };
+    let name = value.trim().trim_matches('"');
+    match Charset::parse(name) {
+        Some(charset) => Ok(Some(charset)),
+        None => Err(unsupported(&format!("the charset '{name}'; send utf-8, utf-16, utf-16be or windows-1252"))),
     }
-    Ok(())
 }
 
 fn unsupported(what: &str) -> Problem {

@@ -3,6 +3,7 @@
 
 mod change;
 mod claims;
+mod form;
 mod guard;
 mod header;
 mod options;
@@ -12,6 +13,7 @@ mod rows;
 mod sample;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
+pub use form::{Charset, Dialect, Form, open_rows};
 pub use guard::{ERRORS_COLUMN, Guard, ROW_COLUMN};
 pub use options::{Existing, ImportOptions, Limits, Mode, New};
 pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};

@@ -1,5 +1,7 @@
 //! The four options of an import, as values that can only be valid.
 
+use super::form::Form;
+
 /// What to do with contacts of the file that the program does not have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum New {
@@ -50,6 +52,8 @@ pub struct ImportOptions {
     pub dry_run: bool,
     /// What it may do at most.
     pub limits: Limits,
+    /// How its file is written.
+    pub form: Form,
 }
 
 /// Guard rails, in rows: an import of which a count is above its limit takes no effect. `None`: no limit.
@@ -66,6 +70,6 @@ pub struct Limits {
 impl ImportOptions {
     /// The options that every request has; what more there is, at its start.
     pub fn new(new: New, existing: Existing, mode: Mode) -> ImportOptions {
-        ImportOptions { new, existing, mode, dry_run: false, limits: Limits::default() }
+        ImportOptions { new, existing, mode, dry_run: false, limits: Limits::default(), form: Form::Json }
     }
 }

@@ -1,5 +1,6 @@
 //! What happened to every row: counts that add up, and all errors with row, field and reason.
 
+use super::form::{Charset, Dialect};
 use super::options::{ImportOptions, Limits, Mode};
 use super::sample::FieldChanges;
 
@@ -207,9 +208,17 @@ impl FileErrors {
         self.add(ErrorCode::BadQuotes, None, || format!("The quote that opens in row {row} is never closed"));
     }
 
-    /// Notes that the file is not UTF-8 from this byte on.
-    pub fn add_bad_encoding(&mut self, offset: u64) {
-        self.add(ErrorCode::BadEncoding, None, || format!("The file is not UTF-8: see the byte at offset {offset}"));
+    /// Notes that this row is longer than any can be.
+    pub fn add_long_record(&mut self, row: u64) {
+        self.add(ErrorCode::BadQuotes, None, || {
+            format!("Row {row} is longer than 64 MiB; a quote may be open in it, or its line ends are missing")
+        });
+    }
+
+    /// Notes that the file is not in its charset from this byte on.
+    pub fn add_bad_encoding(&mut self, charset: Charset, offset: u64) {
+        let name = charset.as_str().to_ascii_uppercase();
+        self.add(ErrorCode::BadEncoding, None, || format!("The file is not {name}: see the byte at offset {offset}"));
     }
 }
 
@@ -228,6 +237,8 @@ pub struct Report {
     pub error_count: u64,
     /// Of a dry run: what it would change in contacts that the program has, in the order of the file's columns.
     pub changes: Option<Vec<FieldChanges>>,
+    /// Of a file that came as it is: how it was read.
+    pub dialect: Option<Dialect>,
 }
 
 impl Report {
@@ -235,7 +246,15 @@ impl Report {
     pub fn of_file(mode: Mode, errors: FileErrors) -> Report {
         let FileErrors { errors, count } = errors;
         let not_applied = Some(NotApplied::FileError);
-        Report { mode, counts: Counts::default(), not_applied, errors, error_count: count, changes: None }
+        Report {
+            mode,
+            counts: Counts::default(),
+            not_applied,
+            errors,
+            error_count: count,
+            changes: None,
+            dialect: None,
+        }
     }
 
     /// The report of an import that was cancelled, by whom.
@@ -301,7 +320,7 @@ pub struct ReportBuilder {
 impl ReportBuilder {
     /// An empty one.
     pub fn new(options: &ImportOptions) -> ReportBuilder {
-        let ImportOptions { mode, dry_run, limits, new: _, existing: _ } = *options;
+        let ImportOptions { mode, dry_run, limits, new: _, existing: _, form: _ } = *options;
         ReportBuilder { mode, dry_run, limits, counts: Counts::default(), errors: Vec::new(), error_count: 0 }
     }
 
@@ -337,7 +356,7 @@ impl ReportBuilder {
         // What concerns the whole file goes first.
         errors.splice(0..0, exceeded);
         errors.truncate(ERRORS_MAX as usize);
-        Report { mode, counts, not_applied, errors, error_count, changes: dry_run.then_some(changes) }
+        Report { mode, counts, not_applied, errors, error_count, changes: dry_run.then_some(changes), dialect: None }
     }
 }
 

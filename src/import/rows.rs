@@ -9,12 +9,15 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memchr3};
 
+use super::form::Charset;
 use super::report::ErrorCode;
 
 /// The most records in a batch.
 const BATCH_ROWS_MAX: usize = 4_096;
 /// A batch ends with the record that brings it to this size, in bytes of cells.
 const BATCH_BYTES_ENOUGH: usize = 2 * 1024 * 1024;
+/// The longest record, in bytes of cells; else a quote that is never closed would bring a file of gigabytes into memory.
+const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How much is read from the source at a time, in bytes.
 const CHUNK_BYTES: usize = 128 * 1024;
 
@@ -23,12 +26,20 @@ const CHUNK_BYTES: usize = 128 * 1024;
 pub enum RowsFault {
     /// The source failed.
     #[error("reading the file failed: {0}")]
-    Read(#[from] io::Error),
-    /// The file is not UTF-8.
-    #[error("the file is not UTF-8 at byte {offset}")]
-    NotUtf8 {
+    Read(io::Error),
+    /// The file has a byte that its charset does not have there.
+    #[error("the file is not {} at byte {offset}", charset.as_str())]
+    BadEncoding {
+        /// What it is read as.
+        charset: Charset,
         /// The first byte that is wrong, counted from 0.
         offset: u64,
+    },
+    /// A record is longer than any can be.
+    #[error("row {row} is longer than {RECORD_BYTES_MAX} bytes")]
+    RecordTooLong {
+        /// Which one.
+        row: u64,
     },
     /// A quote is never closed.
     #[error("the quote that opens in row {row} is never closed")]
@@ -207,6 +218,10 @@ impl<R: Read> RowReader<R> {
                 self.refill()?;
             }
             self.at += self.splitter.split(&self.chunk[self.at..self.valid], rows_max);
+            // Of what is before the record there is less than this.
+            if self.splitter.text.len() > BATCH_BYTES_ENOUGH + RECORD_BYTES_MAX {
+                return Err(RowsFault::RecordTooLong { row: self.splitter.row + 1 });
+            }
         }
         Ok(self.splitter.take_batch())
     }
@@ -225,7 +240,8 @@ impl<R: Read> RowReader<R> {
             // A character that is cut off at the end of the piece is whole in the next.
             Err(fault) if fault.error_len().is_none() && !self.ended => fault.valid_up_to(),
             Err(fault) => {
-                return Err(RowsFault::NotUtf8 { offset: self.chunk_offset + fault.valid_up_to() as u64 });
+                let offset = self.chunk_offset + fault.valid_up_to() as u64;
+                return Err(RowsFault::BadEncoding { charset: Charset::Utf8, offset });
             }
         };
         if is_first && self.chunk.starts_with("\u{feff}".as_bytes()) {
@@ -546,6 +562,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_an_end_is_given_up() {
+        for beginning in ["a\n\"", "a\nx"] {
+            let endless = beginning.as_bytes().chain(io::repeat(b'x'));
+            let fault = read_all(endless).expect_err("a fault");
+            assert!(matches!(fault, RowsFault::RecordTooLong { row: 2 }), "{fault}");
+        }
+    }
+
+    #[test]
     fn a_quote_inside_an_unquoted_cell_is_literal() {
         check(
             "a,b\nBob \"Bo\" Ray,5\" pipe\n2\",x",
@@ -621,9 +646,9 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf_8_are_told_with_their_offset() {
         let fault = read_all(&b"a\nb\n\xff\n"[..]).expect_err("no UTF-8");
-        assert!(matches!(fault, RowsFault::NotUtf8 { offset: 4 }), "{fault}");
+        assert!(matches!(fault, RowsFault::BadEncoding { charset: Charset::Utf8, offset: 4 }), "{fault}");
         let fault = read_all(&b"a\n\xe2\x82"[..]).expect_err("cut off");
-        assert!(matches!(fault, RowsFault::NotUtf8 { offset: 2 }), "{fault}");
+        assert!(matches!(fault, RowsFault::BadEncoding { charset: Charset::Utf8, offset: 2 }), "{fault}");
     }
 
     #[test]

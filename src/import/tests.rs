@@ -182,6 +182,7 @@ fn options(words: &str) -> ImportOptions {
         mode: if words[2] == "tx" { Mode::Tx } else { Mode::Row },
         dry_run: words.contains(&"dry"),
         limits: Limits { new_max: most("new<="), updated_max: most("updated<="), failed_max: most("failed<=") },
+        form: Form::Json,
     }
 }
 

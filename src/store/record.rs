@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::import::{
-    Counts, ErrorCode, Existing, FieldChange, FieldChanges, ImportOptions, Limits, Mode, New, NotApplied, Report,
-    RowError,
+    Charset, Counts, Dialect, ErrorCode, Existing, FieldChange, FieldChanges, Form, ImportOptions, Limits, Mode, New,
+    NotApplied, Report, RowError,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +20,17 @@ enum OptionsRecord {
     /// is only to be tried.
     #[serde(rename = "2")]
     V2 { new: NewWord, existing: ExistingRecord, mode: ModeWord, dry_run: bool, limits: LimitsRecord },
+    /// Of a file that came as it is. A node that does not know this one would read it as if it had commas.
+    #[serde(rename = "3")]
+    V3 {
+        new: NewWord,
+        existing: ExistingRecord,
+        mode: ModeWord,
+        dry_run: bool,
+        limits: LimitsRecord,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        charset: Option<String>,
+    },
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -67,7 +78,15 @@ enum ReportRecord {
         errors: Vec<ErrorRecord>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         changes: Option<Vec<FieldChangesRecord>>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        dialect: Option<DialectRecord>,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+struct DialectRecord {
+    delimiter: char,
+    charset: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,7 +127,7 @@ struct ErrorRecord {
 
 /// The options, to be kept.
 pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreError> {
-    let ImportOptions { new, existing, mode, dry_run, limits } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form } = options;
     let new = match new {
         New::Add => NewWord::Add,
         New::Ignore => NewWord::Ignore,
@@ -118,21 +137,31 @@ pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreEr
         Existing::Fields(fields) => ExistingRecord::Fields(fields.clone()),
     };
     let mode = ModeWord::from(*mode);
-    let record = if !*dry_run && *limits == Limits::default() {
-        OptionsRecord::V1 { new, existing, mode }
-    } else {
-        let Limits { new_max, updated_max, failed_max } = *limits;
-        let limits = LimitsRecord { new_max, updated_max, failed_max };
-        OptionsRecord::V2 { new, existing, mode, dry_run: *dry_run, limits }
+    let is_plain = !*dry_run && *limits == Limits::default();
+    let Limits { new_max, updated_max, failed_max } = *limits;
+    let (dry_run, limits) = (*dry_run, LimitsRecord { new_max, updated_max, failed_max });
+    let record = match form {
+        Form::Json if is_plain => OptionsRecord::V1 { new, existing, mode },
+        Form::Json => OptionsRecord::V2 { new, existing, mode, dry_run, limits },
+        Form::File { charset } => {
+            let charset = charset.map(|charset| charset.as_str().to_owned());
+            OptionsRecord::V3 { new, existing, mode, dry_run, limits, charset }
+        }
     };
     print("options", &record)
 }
 
 /// The options, as they were kept.
 pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError> {
-    let (new, existing, mode, dry_run, limits) = match parse("options", json)? {
-        OptionsRecord::V1 { new, existing, mode } => (new, existing, mode, false, LimitsRecord::default()),
-        OptionsRecord::V2 { new, existing, mode, dry_run, limits } => (new, existing, mode, dry_run, limits),
+    let (new, existing, mode, dry_run, limits, form) = match parse("options", json)? {
+        OptionsRecord::V1 { new, existing, mode } => (new, existing, mode, false, LimitsRecord::default(), Form::Json),
+        OptionsRecord::V2 { new, existing, mode, dry_run, limits } => {
+            (new, existing, mode, dry_run, limits, Form::Json)
+        }
+        OptionsRecord::V3 { new, existing, mode, dry_run, limits, charset } => {
+            let charset = charset.map(|name| charset_of(&name)).transpose()?;
+            (new, existing, mode, dry_run, limits, Form::File { charset })
+        }
     };
     let LimitsRecord { new_max, updated_max, failed_max } = limits;
     let new = match new {
@@ -144,12 +173,16 @@ pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError>
         ExistingRecord::Fields(fields) => Existing::Fields(fields),
     };
     let limits = Limits { new_max, updated_max, failed_max };
-    Ok(ImportOptions { new, existing, mode: Mode::from(mode), dry_run, limits })
+    Ok(ImportOptions { new, existing, mode: Mode::from(mode), dry_run, limits, form })
+}
+
+fn charset_of(name: &str) -> Result<Charset, StoreError> {
+    Charset::parse(name).ok_or_else(|| StoreError::Fault("something stored has an unknown charset".to_owned()))
 }
 
 /// A report, to be kept. One whose counts do not add up is a fault of ours and is not kept.
 pub(crate) fn report_to_json(report: &Report) -> Result<String, StoreError> {
-    let Report { mode, counts, not_applied, errors, error_count, changes } = report;
+    let Report { mode, counts, not_applied, errors, error_count, changes, dialect } = report;
     if !counts.add_up() {
         return Err(StoreError::Fault(format!("the counts of a report do not add up: {counts:?}")));
     }
@@ -161,13 +194,17 @@ pub(crate) fn report_to_json(report: &Report) -> Result<String, StoreError> {
         error_count: *error_count,
         errors: errors.iter().map(ErrorRecord::from).collect(),
         changes: changes.as_ref().map(|changes| changes.iter().map(FieldChangesRecord::from).collect()),
+        dialect: dialect.map(|Dialect { delimiter, charset }| DialectRecord {
+            delimiter: char::from(delimiter),
+            charset: charset.as_str().to_owned(),
+        }),
     };
     print("report", &record)
 }
 
 /// A report, as it was kept.
 pub(crate) fn report_from_json(json: &str) -> Result<Report, StoreError> {
-    let ReportRecord::V1 { mode, counts, not_applied, error_count, errors, changes } = parse("report", json)?;
+    let ReportRecord::V1 { mode, counts, not_applied, error_count, errors, changes, dialect } = parse("report", json)?;
     let CountsRecord { read, added, updated, unchanged, ignored, failed } = counts;
     Ok(Report {
         mode: Mode::from(mode),
@@ -176,12 +213,25 @@ pub(crate) fn report_from_json(json: &str) -> Result<Report, StoreError> {
         errors: errors.into_iter().map(RowError::try_from).collect::<Result<_, _>>()?,
         error_count,
         changes: changes.map(|changes| changes.into_iter().map(FieldChanges::from).collect()),
+        dialect: dialect.map(Dialect::try_from).transpose()?,
     })
 }
 
 fn not_applied_of(word: &str) -> Result<NotApplied, StoreError> {
     NotApplied::parse(word)
         .ok_or_else(|| StoreError::Fault("a stored report was not applied for an unknown reason".to_owned()))
+}
+
+impl TryFrom<DialectRecord> for Dialect {
+    type Error = StoreError;
+
+    fn try_from(record: DialectRecord) -> Result<Dialect, StoreError> {
+        let DialectRecord { delimiter, charset } = record;
+        let delimiter = u8::try_from(delimiter).ok().filter(u8::is_ascii);
+        let delimiter =
+            delimiter.ok_or_else(|| StoreError::Fault("a stored report has an unknown delimiter".to_owned()))?;
+        Ok(Dialect { delimiter, charset: charset_of(&charset)? })
+    }
 }
 
 impl From<&FieldChanges> for FieldChangesRecord {
@@ -270,9 +320,14 @@ mod tests {
             for (new, mode) in [(New::Add, Mode::Row), (New::Ignore, Mode::Tx)] {
                 let plain = ImportOptions::new(new, existing.clone(), mode);
                 let limits = Limits { new_max: Some(0), updated_max: None, failed_max: Some(u64::MAX) };
-                for options in
-                    [ImportOptions { dry_run: true, ..plain.clone() }, ImportOptions { limits, ..plain.clone() }, plain]
-                {
+                let file = |charset| ImportOptions { form: Form::File { charset }, limits, ..plain.clone() };
+                for options in [
+                    ImportOptions { dry_run: true, ..plain.clone() },
+                    ImportOptions { limits, ..plain.clone() },
+                    file(None),
+                    file(Some(Charset::Utf16Be)),
+                    plain,
+                ] {
                     let json = options_to_json(&options).expect("printed");
                     assert_eq!(options_from_json(&json).expect("read"), options, "{json}");
                 }
@@ -289,7 +344,15 @@ mod tests {
             message: "No.".to_owned(),
         });
         let counts = Counts { read: 15, added: 1, updated: 2, unchanged: 3, ignored: 4, failed: 5 };
-        Report { mode: Mode::Row, counts, not_applied, error_count: 1_234, errors: errors.to_vec(), changes: None }
+        Report {
+            mode: Mode::Row,
+            counts,
+            not_applied,
+            error_count: 1_234,
+            errors: errors.to_vec(),
+            changes: None,
+            dialect: None,
+        }
     }
 
     #[test]
@@ -300,6 +363,7 @@ mod tests {
                 let example = FieldChange { row: 2, before: String::new(), after: "é\"".to_owned() };
                 let changes = FieldChanges { field: "note".to_owned(), count: 7, examples: vec![example] };
                 report.changes = Some(vec![changes]);
+                report.dialect = Some(Dialect { delimiter: b'\t', charset: Charset::Windows1252 });
             }
             let json = report_to_json(&report).expect("printed");
             assert_eq!(report_from_json(&json).expect("read"), report);
@@ -317,6 +381,11 @@ mod tests {
             r#"{"version":"2","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{}}"#
         ]]
         .assert_eq(&options_to_json(&dry).expect("printed"));
+        let file = ImportOptions { form: Form::File { charset: Some(Charset::Windows1252) }, ..dry };
+        expect![[
+            r#"{"version":"3","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{},"charset":"windows-1252"}"#
+        ]]
+        .assert_eq(&options_to_json(&file).expect("printed"));
         let mut report = report(Some(NotApplied::TooManyErrors));
         report.errors.truncate(1);
         expect![[r#"{"version":"1","mode":"row","counts":{"read":15,"added":1,"updated":2,"unchanged":3,"ignored":4,"failed":5},"not_applied":"too_many_errors","error_count":1234,"errors":[{"field":"honors","code":"no_header","value":"sure\u0001 \"why\" not","message":"No."}]}"#]]

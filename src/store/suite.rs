@@ -247,7 +247,15 @@ async fn command(store: &dyn Store, tenant: &Tenant, id: CommandId) -> Command {
 /// The report of an import that added so many and was applied.
 pub(super) fn report(added: u64) -> Report {
     let counts = Counts { read: added, added, ..Counts::default() };
-    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
+    Report {
+        mode: Mode::Row,
+        counts,
+        not_applied: None,
+        errors: Vec::new(),
+        error_count: 0,
+        changes: None,
+        dialect: None,
+    }
 }
 
 pub(super) fn number(number: u64) -> ContactNumber {

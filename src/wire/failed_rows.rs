@@ -96,7 +96,8 @@ mod tests {
         let errors: Vec<RowError> = errors.iter().map(error).collect();
         let error_count = errors.len() as u64;
         let counts = Counts::default();
-        let report = Report { mode: Mode::Row, counts, not_applied: None, errors, error_count, changes: None };
+        let report =
+            Report { mode: Mode::Row, counts, not_applied: None, errors, error_count, changes: None, dialect: None };
         let mut rows = FailedRows::of(&report, guard);
         let mut reader = RowReader::new(file.as_bytes(), b',').keeping_surplus(SURPLUS_CELLS_MAX);
         let mut csv = String::new();

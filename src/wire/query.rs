@@ -4,11 +4,11 @@
 use form_urlencoded::Serializer;
 
 use super::request::{FAULTS_MAX, LIMITS, shortened};
-use crate::import::{Existing, ImportOptions, Limits, Mode, New};
+use crate::import::{Existing, Form, ImportOptions, Limits, Mode, New};
 use crate::problem::{At, Code, Fault};
 
 /// Reads the options from the parameters of a query; all that is wrong with them is told.
-pub fn read_options(parameters: &[(String, String)]) -> Result<ImportOptions, Vec<Fault>> {
+pub fn read_options(parameters: &[(String, String)], form: Form) -> Result<ImportOptions, Vec<Fault>> {
     let mut query = Query { parameters, faults: Vec::new() };
     query.look_at_names();
     let new = query.word("new", &[("add", New::Add), ("ignore", New::Ignore)]);
@@ -25,7 +25,7 @@ pub fn read_options(parameters: &[(String, String)]) -> Result<ImportOptions, Ve
     match (new, existing, mode, dry_run) {
         (Some(new), Some(existing), Some(mode), Some(dry_run)) if query.faults.is_empty() => {
             let limits = Limits { new_max, updated_max, failed_max };
-            Ok(ImportOptions { new, existing, mode, dry_run, limits })
+            Ok(ImportOptions { new, existing, mode, dry_run, limits, form })
         }
         _ => Err(query.faults),
     }
@@ -33,7 +33,7 @@ pub fn read_options(parameters: &[(String, String)]) -> Result<ImportOptions, Ve
 
 /// Writes the options as a query, without the question mark.
 pub fn write_options(options: &ImportOptions) -> String {
-    let ImportOptions { new, existing, mode, dry_run, limits } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form: _ } = options;
     let existing = match existing {
         Existing::Ignore => "ignore".to_owned(),
         Existing::Fields(names) => names.join(","),
@@ -147,7 +147,7 @@ mod tests {
 
     fn read(query: &str) -> Result<ImportOptions, Vec<Fault>> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        read_options(&pairs)
+        read_options(&pairs, Form::Json)
     }
 
     fn check_faults(query: &str, expected: Expect) {

@@ -167,7 +167,7 @@ impl Faults {
         let limits = self.limits(member("limits"));
         self.unknown(POINTER, &members, &["new", "existing", "mode", "absent", "dryRun", "limits"], "option");
         absent?;
-        Some(ImportOptions { new: new?, existing: existing?, mode: mode?, dry_run: dry_run?, limits: limits? })
+        Some(ImportOptions { dry_run: dry_run?, limits: limits?, ..ImportOptions::new(new?, existing?, mode?) })
     }
 
     fn unknown(&mut self, pointer: &str, members: &[(Cow<'_, str>, Json<'_>)], known: &[&str], what: &str) {
@@ -312,13 +312,13 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","more":1,"options":{"new":"add","existing":["a","b"],"mode":"row","absent":"ignore"},"participants":"a,b\n"}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None } }, participants: "a,b\n" }
+                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json }, participants: "a,b\n" }
             "#]],
         );
         check(
             r#"{"program":"0198C9A2-7E5B-7D50-8000-000000000001","options":{"new":"ignore","existing":"ignore","mode":"tx","absent":"ignore"},"participants":""}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None } }, participants: "" }
+                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json }, participants: "" }
             "#]],
         );
     }
@@ -376,7 +376,7 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":true,"limits":{"maxNew":0,"maxErrors":5.0}},"participants":"a"}"#,
             expect![[r#"
-            ImportRequest { options: ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) } }, participants: "a" }
+            ImportRequest { options: ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) }, form: Json }, participants: "a" }
         "#]],
         );
         check(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandState};
 use crate::contact::date_time::print_ms;
-use crate::import::{Counts, FieldChange, FieldChanges, Report, RowError};
+use crate::import::{Counts, Dialect, FieldChange, FieldChanges, Report, RowError};
 
 /// The only kind of command there is.
 const IMPORT_PARTICIPANTS: &str = "importParticipants";
@@ -70,8 +70,20 @@ pub struct Message {
     /// Of a dry run: what would change in contacts that the program has, field by field.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub changes: Option<Vec<FieldChangesJson>>,
+    /// Of a file that came as it is: how it was read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dialect: Option<DialectJson>,
     /// One sentence.
     pub summary: String,
+}
+
+/// How a file is written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DialectJson {
+    /// What stands between cells.
+    pub delimiter: char,
+    /// The name of its charset.
+    pub charset: String,
 }
 
 /// What a dry run would change in one field.
@@ -173,6 +185,10 @@ impl From<&Report> for Message {
             errors: report.errors.iter().map(ErrorEntry::from).collect(),
             error_count: report.error_count,
             changes: report.changes.as_ref().map(|changes| changes.iter().map(FieldChangesJson::from).collect()),
+            dialect: report.dialect.map(|Dialect { delimiter, charset }| DialectJson {
+                delimiter: char::from(delimiter),
+                charset: charset.as_str().to_owned(),
+            }),
             summary: report.summary(),
         }
     }

@@ -7,7 +7,7 @@ use roster::signature::{print_digest, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Client, Home, Request, body_with, contacts_csv, counts, errors, now, text};
+use crate::harness::{Client, Home, Request, body_with, contacts_csv, counts, errors, field, now, text};
 
 scenes!(
     the_result_is_that_of_the_json_form,
@@ -18,6 +18,7 @@ scenes!(
     a_bomb_is_refused,
     a_file_sent_again_is_the_same_import,
     a_file_is_tried_by_query,
+    a_file_is_read_as_it_is_written,
     dies_before_a_file_is_accepted,
     dies_after_a_file_is_accepted,
 );
@@ -331,6 +332,58 @@ fn a_file_is_tried_by_query(home: Home) {
         (([2, 1, 1, 0, 0, 0], false), vec!["file - limit_exceeded".to_owned()])
     );
     assert_eq!(client.contacts().len(), 1);
+}
+
+fn a_file_is_read_as_it_is_written(home: Home) {
+    let service = home.serve();
+    let account = service.new_account();
+    let rows = "customer_id;phone;first_name;credits\na;2395745030;Zoë €;1\nb;2395745031;\"x;y\";many, or few\n";
+    let utf16 = |text: &str, to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+    let latin: Vec<u8> = rows.chars().map(|at| if at == '€' { 0x80 } else { u8::try_from(at).unwrap() }).collect();
+    let with_bom = format!("\u{feff}{rows}");
+    for (charset, delimiter, found, bytes) in [
+        ("", ';', "utf-8", rows.as_bytes().to_vec()),
+        ("", '|', "utf-8", rows.replace(';', "|").into_bytes()),
+        ("; charset=UTF-16", '\t', "utf-16be", utf16(&with_bom.replace(';', "\t"), u16::to_be_bytes)),
+        ("", ';', "utf-16le", utf16(&with_bom, u16::to_le_bytes)),
+        ("; header=present; charset=\"Windows-1252\"", ';', "windows-1252", latin.clone()),
+        ("; charset=iso-8859-1", ';', "windows-1252", latin.clone()),
+    ] {
+        let client = service.client_of(&account, &service.home.new_program(&account, "Fall"));
+        let request = stream(&client, "new=add&existing=&mode=row", &bytes)
+            .without("content-type")
+            .header("content-type", &format!("text/csv{charset}"));
+        let location = client.send(&request).location();
+        let status = client.completed(&location);
+        assert_eq!(
+            status["message"]["dialect"],
+            serde_json::json!({ "delimiter": delimiter.to_string(), "charset": found }),
+            "{charset}"
+        );
+        assert_eq!(
+            (counts(&status), errors(&status)),
+            (([2, 1, 0, 0, 0, 1], true), vec!["3 credits invalid_value".to_owned()])
+        );
+        assert_eq!(field(&client.contact("a"), "first_name"), "Zoë €");
+        // What is given back is UTF-8 with commas, so that either form takes it.
+        let failed = client.get(&format!("{location}/errors.csv")).body;
+        let (header, row) = failed.trim_end().split_once('\n').unwrap();
+        assert_eq!(header.trim_end(), "customer_id,phone,first_name,credits,_row,_errors");
+        let cell = format!("x{delimiter}y");
+        assert!(row.starts_with(&format!("b,2395745031,{cell},\"many, or few\",3,")), "{row}");
+        let corrected = failed.replace("\"many, or few\"", "3");
+        let json = client.import("add", "", "row", &corrected);
+        assert_eq!((counts(&json), json["message"].get("dialect")), (([1, 1, 0, 0, 0, 0], true), None));
+    }
+    // Bytes of another charset: told with their place in the file, also where that was compressed.
+    let client = service.client_of(&account, &service.home.new_program(&account, "Fall"));
+    let request = stream(&client, "new=add&existing=&mode=row", &gzip(&latin)).header("content-encoding", "gzip");
+    let status = client.completed(&client.send(&request).location());
+    assert_eq!((counts(&status), errors(&status)), (([0; 6], false), vec!["file - bad_encoding".to_owned()]));
+    let offset = rows.find('ë').unwrap();
+    let message = text(&status["message"]["errors"][0]["message"]);
+    assert_eq!(message, format!("The file is not UTF-8: see the byte at offset {offset}"));
+    assert!(client.contacts().is_empty());
 }
 
 fn dies_at(home: Home, point: &str) {

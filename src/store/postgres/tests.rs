@@ -92,7 +92,15 @@ pub(super) fn addition(number: u64, phone: u64) -> Change {
 
 pub(super) fn report() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
-    Report { mode: Mode::Row, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
+    Report {
+        mode: Mode::Row,
+        counts,
+        not_applied: None,
+        errors: Vec::new(),
+        error_count: 0,
+        changes: None,
+        dialect: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

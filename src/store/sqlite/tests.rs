@@ -244,7 +244,15 @@ pub(super) fn addition(at: u64) -> Change {
 
 pub(super) fn added_one() -> Report {
     let counts = Counts { read: 1, added: 1, ..Counts::default() };
-    Report { mode: Mode::Tx, counts, not_applied: None, errors: Vec::new(), error_count: 0, changes: None }
+    Report {
+        mode: Mode::Tx,
+        counts,
+        not_applied: None,
+        errors: Vec::new(),
+        error_count: 0,
+        changes: None,
+        dialect: None,
+    }
 }
 
 #[tokio::test]
