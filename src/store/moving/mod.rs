@@ -15,6 +15,7 @@ use uuid::Uuid;
 pub(crate) use self::carry::{Ended, Phase, abandon, carry};
 pub(crate) use self::tally::Line;
 
+pub(crate) use super::PIECE_BYTES;
 use super::stock::Stock;
 use super::token_row::Unsealed;
 use super::{OpenAs, StoreError};
@@ -24,9 +25,6 @@ use crate::tenant::{Account, AccountId, Program, ProgramId};
 
 /// Up to this size an upload goes with its command; a larger one goes in pieces.
 pub(crate) const SMALL_BYTES_MAX: u64 = 64 * 1024;
-
-/// The size of a piece of an upload; the last one may be smaller.
-pub(crate) const PIECE_BYTES: usize = 1024 * 1024;
 
 /// What one home can be in a move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -219,7 +217,7 @@ pub(crate) enum CommandRowState {
 pub(crate) enum PayloadRow {
     /// It is not kept any more.
     Gone,
-    /// All of it: up to [`SMALL_BYTES_MAX`].
+    /// All of it: up to [`SMALL_BYTES_MAX`]. One without a byte is always this: homes do not tell whether it was removed.
     Small(Vec<u8>),
     /// It is read and written in pieces.
     Large,

@@ -20,8 +20,8 @@ use crate::store::suite::{
     report, request, settings, tenant, unchanged, with_key,
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
-use crate::store::{Begin, Cancellation, ContactQuery, Store};
-use crate::tenant::{Secret, TokenNumber};
+use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store};
+use crate::tenant::{NewToken, Programs, Scope, Secret, Token, TokenNumber};
 use failing::{Failing, cut_off};
 
 const CONTACTS: u64 = 130;
@@ -125,6 +125,11 @@ async fn fill(store: &dyn Store) -> Filled {
     store.remove_field(one.account, one.program, "gone", NOW + 1).await.expect("removed");
     store.create_token(one.account, new_token("old", "old", "s"), NOW).await.expect("a token");
     store.revoke_token("old", NOW + 2).await.expect("revoked");
+    let scope = Scope { read_only: true, programs: Programs::Only([one.program].into()) };
+    let limited = NewToken { scope, ..new_token("limited", "limited", "a secret") };
+    store.create_token(one.account, limited, NOW).await.expect("a token");
+    store.rotate_token("limited", &Secret::new("another".to_owned()), 5_000, NOW).await.expect("rotated");
+    store.note_use(one.token, NOW + 3).await.expect("noted");
 
     let added: Vec<Change> = (1..=CONTACTS).map(addition).collect();
     import(store, &one, 1, &added, NOW).await;
@@ -135,6 +140,9 @@ async fn fill(store: &dyn Store) -> Filled {
     is_new(store.accept(keyed.clone()).await.expect("accepted"));
     let of_keyed = claim(store).await;
     store.finish(&of_keyed, &report(0), "trace", NOW).await.expect("finished");
+    is_new(store.accept(NewCommand { payload: Payload::text(""), ..request(&two, 5) }).await.expect("accepted"));
+    let of_empty = claim(store).await;
+    store.finish(&of_empty, &report(0), "trace", NOW).await.expect("finished");
 
     // It dies between the commit and the word of it.
     let applied = accept(store, &one, 101).await;
@@ -218,9 +226,11 @@ async fn seen(store: &dyn Store, filled: &Filled) -> String {
     let mut seen = format!("{:?}\n", store.accounts().await.expect("accounts"));
     seen += &format!("{:?}\n", store.programs(None).await.expect("programs"));
     seen += &format!("{:?}\n", store.tokens(None).await.expect("tokens"));
-    for token in ["token of One", "token of Two", "old"] {
+    for token in ["token of One", "token of Two", "old", "limited"] {
         let token = store.token(token).await.expect("readable");
-        seen += &format!("{:?}\n", token.map(|token| (token.number, token.secret.expose().to_owned())));
+        let old = |token: &Token| token.old_secret_at(NOW + 4_999).map(|secret| secret.expose().to_owned());
+        let secrets = token.as_ref().map(|token| (token.secret.expose().to_owned(), old(token)));
+        seen += &format!("{token:?} {secrets:?}\n");
     }
     for tenant in [one, two] {
         seen += &format!("{:?}\n", store.schema(tenant.account, tenant.program).await.expect("a schema"));
@@ -248,8 +258,8 @@ async fn everything_is_moved(source: Home, target: Home) {
     };
     let lines = moved(&source, &target).await;
     let rows = |what: &str| lines.iter().find(|line| line.what == what).map(|line| line.target.rows);
-    assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(3)));
-    assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(8), Some(1)));
+    assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(4)));
+    assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(9), Some(1)));
     assert_eq!(rows(&format!("contacts of {}", filled.one.program)), Some(CONTACTS + 1));
     assert_eq!(rows(&format!("commands of {}", filled.one.program)), Some(6));
 
@@ -412,6 +422,10 @@ async fn nodes_that_run_heed_a_move_from_their_database() {
     let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 2, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     assert!(matches!(node.accept(request(&filled.two, 202)).await, Err(StoreError::Unavailable(_))));
+    // It answers questions, and does not note who asked; what is past its time stays, too.
+    node.note_use(filled.one.token, NOW + HOUR).await.expect("passed over");
+    let past = Past { payloads_before_ms: NOW + HOUR, commands_before_ms: NOW + HOUR };
+    assert_eq!(node.forget(past, 100).await, Ok(Forgotten { uploads: 0, commands: 0 }));
     assert_eq!(node.claim(Reach::Any, NOW).await.expect("answered"), None);
     drop(failing);
     moved(&source, &target).await;

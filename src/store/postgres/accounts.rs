@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::connection::{Context, is_taken};
-use super::moving::IS_HALF_FILLED;
+use super::moving::{IS_HALF_FILLED, IS_MOVING};
 use crate::contact::{FieldNumber, FieldType, Phone, ProgramTag, Region, Schema, check_field_name};
 use crate::store::StoreError;
 use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, parse_type, random};
@@ -394,7 +394,10 @@ pub(super) async fn rotate_token(
 pub(super) async fn note_use(client: &Client, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
     client
         .execute_typed(
-            "UPDATE token SET last_used_ms = $2 WHERE number = $1 AND (last_used_ms IS NULL OR last_used_ms < $2)",
+            &format!(
+                "UPDATE token SET last_used_ms = $2
+                 WHERE number = $1 AND (last_used_ms IS NULL OR last_used_ms < $2) AND NOT {IS_MOVING}"
+            ),
             &[(&token.0, Type::INT8), (&now_ms, Type::INT8)],
         )
         .await

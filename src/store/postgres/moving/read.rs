@@ -247,6 +247,7 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
     let payload = match (cell(row, 12)?, cell(row, 13)?) {
         (true, Some(bytes)) => PayloadRow::Small(bytes),
         (true, None) => PayloadRow::Large,
+        (false, _) if cell::<i64>(row, 7)? == 0 => PayloadRow::Small(Vec::new()),
         (false, _) => PayloadRow::Gone,
     };
     Ok(Row::Command(Box::new(CommandRow {

@@ -354,6 +354,7 @@ impl Files {
             }
             if command.payload == PayloadRow::Gone {
                 command.payload = match self.payloads.length(command.id)? {
+                    None if command.payload_bytes == 0 => PayloadRow::Small(Vec::new()),
                     None => PayloadRow::Gone,
                     Some(bytes) if bytes <= SMALL_BYTES_MAX => {
                         let bytes_max = usize::try_from(bytes).unwrap_or(PIECE_BYTES);
