@@ -260,7 +260,7 @@ pub struct Problem {
     /// For the `Retry-After` header, in seconds.
     pub retry_after_s: Option<u64>,
     /// For the `Allow` header.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 impl Problem {

@@ -54,8 +54,9 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 27] = [
+const PLACES: [(&str, &[&str]); 29] = [
     ("anstream", &["cli"]),
+    ("askama", &["http"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
     ("bytes", &["http"]),
@@ -73,6 +74,7 @@ const PLACES: [(&str, &[&str]); 27] = [
     ("rustls", &["store/postgres/tls.rs"]),
     ("rustls_native_certs", &["store/postgres/tls.rs"]),
     ("tokio_postgres_rustls", &["store/postgres"]),
+    ("schemars", &["wire", "http/routes"]),
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),

@@ -19,6 +19,7 @@ mod parameters;
 mod path;
 mod pieces;
 mod programs;
+mod routes;
 mod signed;
 mod spool;
 mod stream;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
 use jiff::SignedDuration;
 use tokio::sync::{Semaphore, watch};
 
@@ -98,16 +98,7 @@ pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopp
     let watched = Watched { store: Arc::clone(&store), clock: Arc::clone(&clock), stopping: stopping.clone() };
     let state = Arc::new(HttpState::new(store, settings, clock, stopping));
     Router::new()
-        .route("/v2/programs/{program}/participants", post(imports::accept).fallback(only_post))
-        .route("/v2/programs/{program}/commands", get(commands::of_program).fallback(only_get))
-        .route("/v2/commands/{command}/errors.csv", get(failed_rows::of_command).fallback(only_get))
-        .route("/v2/commands/{command}", get(commands::status).delete(commands::cancel).fallback(get_or_delete))
-        .route("/v2/programs/{program}/participants.csv", get(export::contacts).fallback(only_get))
-        .route("/v1/accounts/{account}/programs", get(programs::of_account).fallback(only_get))
-        .route("/v1/accounts/{account}/participants", get(contacts::of_account).fallback(only_get))
-        .route("/v1/participants/{participant}", get(contacts::one).fallback(only_get))
-        .route("/v1/programs/{program}", get(programs::program).fallback(only_get))
-        .route("/v1/programs/{program}/participants", get(contacts::of_program).fallback(only_get))
+        .merge(routes::router())
         .merge(health(watched))
         .fallback(nowhere)
         .layer(axum::middleware::from_fn(answer::finish))
@@ -118,19 +109,7 @@ async fn nowhere(_: Signed) -> Refused {
     Problem::new(Code::NotFound, "There is nothing at this path").into()
 }
 
-async fn only_post(_: Signed) -> Refused {
-    method_not_allowed("POST")
-}
-
-async fn get_or_delete(_: Signed) -> Refused {
-    method_not_allowed("GET, HEAD, DELETE")
-}
-
-async fn only_get(_: Signed) -> Refused {
-    method_not_allowed("GET, HEAD")
-}
-
-fn method_not_allowed(allow: &'static str) -> Refused {
+fn method_not_allowed(allow: String) -> Refused {
     let problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}"));
     Problem { allow: Some(allow), ..problem }.into()
 }

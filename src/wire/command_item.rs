@@ -1,5 +1,6 @@
 //! A command in a list: its status without the errors of the rows, and with what a list wants to show.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::status::Rows;
@@ -7,18 +8,24 @@ use crate::command::{Command, CommandState};
 use crate::contact::date_time::print_ms;
 
 /// A command in a list. Members that do not apply are left out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandItem {
+    #[schemars(extend("format" = "uuid"))]
     command_id: String,
+    /// The path of its status.
     location: String,
+    /// The name of the token that signed it.
     from: String,
+    #[schemars(extend("format" = "date-time"))]
     created: String,
+    #[schemars(extend("enum" = ["queued", "running", "complete"]))]
     state: &'static str,
     complete: bool,
     error: bool,
     /// The size of its file.
     bytes: u64,
+    #[schemars(extend("format" = "date-time"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     finished: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Contacts, programs and pages of them, as they are read (contract, section 5).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::contact::date_time::print_ms;
@@ -7,14 +8,18 @@ use crate::contact::{Contact, Schema};
 use crate::tenant::Program;
 
 /// The fields of a program: `GET /v1/programs/{id}?type=schema`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Schema")]
 pub struct SchemaJson {
     fields: Vec<FieldJson>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Field")]
 struct FieldJson {
+    /// As a column of a file is called.
     name: String,
+    /// `String`, `Boolean`, `Numeric`, `Float`, `Date`, `DateTime`, `Phone`, `UUID`, `Timezone` or `List`, or one of them that may be blank: `Maybe (Boolean)`.
     #[serde(rename = "type")]
     field_type: String,
 }
@@ -31,15 +36,22 @@ impl From<&Schema> for SchemaJson {
 }
 
 /// A program's settings: `GET /v1/programs/{id}`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Program")]
 pub struct ProgramJson {
+    #[schemars(extend("format" = "uuid"))]
     id: String,
+    #[schemars(extend("format" = "uuid"))]
     account_id: String,
     name: String,
+    /// An inactive one may be imported into, and is listed with `active=all` only.
     active: bool,
+    /// Whose national spelling of phones is understood: two letters.
     country: String,
+    /// Its own, in E.164, or blank.
     phone: String,
+    /// A name of the tz database, or blank.
     timezone: String,
 }
 
@@ -58,10 +70,13 @@ impl From<&Program> for ProgramJson {
 }
 
 /// A program in a list: exactly these members.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ProgramItem", extend("additionalProperties" = false))]
 pub struct ProgramItemJson {
+    #[schemars(extend("format" = "uuid"))]
     id: String,
+    #[schemars(extend("format" = "uuid"))]
     account_id: String,
     name: String,
     active: bool,
@@ -79,12 +94,18 @@ impl From<&Program> for ProgramItemJson {
 }
 
 /// A contact in a list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Participant", extend("additionalProperties" = false))]
 pub struct ContactJson {
+    /// What files call `signalvine_id`.
+    #[schemars(extend("format" = "uuid"))]
     id: String,
+    /// The sender's own id, or blank.
     customer_id: String,
+    #[schemars(extend("format" = "uuid"))]
     program_id: String,
+    /// In E.164.
     phone: String,
 }
 
@@ -101,33 +122,51 @@ impl ContactJson {
 }
 
 /// A contact with everything: `?type=full`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FullParticipant", extend("additionalProperties" = false))]
 pub struct FullContactJson {
+    /// What files call `signalvine_id`.
+    #[schemars(extend("format" = "uuid"))]
     id: String,
+    /// The sender's own id, or blank.
     customer_id: String,
+    #[schemars(extend("format" = "uuid"))]
     account_id: String,
+    #[schemars(extend("format" = "uuid"))]
     program_id: String,
     program_name: String,
     program_active: bool,
+    /// In E.164.
     phone: String,
+    /// The program's, or blank.
     program_phone: String,
+    #[schemars(extend("format" = "date-time"))]
     created: String,
     active: bool,
+    /// The names of the contact's groups.
     groups: Vec<String>,
+    /// Every field of the program.
     profile: Vec<ProfileEntry>,
+    /// 0: this service sends no messages.
     received_count: u64,
+    /// 0.
     sent_count: u64,
+    /// 0.
     scheduled_count: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 struct ProfileEntry {
     name: String,
     #[serde(rename = "type")]
     field_type: String,
+    /// When the value last changed; the contact's creation if it never did.
+    #[schemars(extend("format" = "date-time"))]
     updated: String,
+    /// Its place.
     sort: u32,
+    /// Always text; blank is an empty one.
     value: String,
 }
 
@@ -162,23 +201,33 @@ impl FullContactJson {
 }
 
 /// A page of a list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PageOf{T}", extend("additionalProperties" = false))]
 pub struct Envelope<T> {
     items: Vec<T>,
+    /// To this page, and to the others that there are.
     links: Vec<Link>,
+    /// Of the whole list.
     total: u64,
+    /// Where the page begins.
     offset: u64,
+    /// As asked for: the page may have fewer items.
     count: u64,
+    /// Null on the last page.
     next_offset: Option<u64>,
+    /// Null on the first page.
     prev_offset: Option<u64>,
+    /// Where the last page begins.
     last_offset: u64,
     pages: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 struct Link {
+    #[schemars(extend("enum" = ["self", "first", "prev", "next", "last"]))]
     rel: &'static str,
+    /// Path and query, without a host.
     uri: String,
 }
 

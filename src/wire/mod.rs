@@ -17,5 +17,5 @@ pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJso
 pub use export::{csv_header, push_csv_contact};
 pub use failed_rows::{FailedRows, SURPLUS_CELLS_MAX};
 pub use query::{read_options, write_options};
-pub use request::{ImportRequest, read_import, write_import};
+pub use request::{ImportBody, ImportRequest, read_import, write_import};
 pub use status::{DialectJson, ErrorEntry, FieldChangeJson, FieldChangesJson, Message, Progress, Rows, Status};

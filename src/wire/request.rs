@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Number, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Number;
 
 use super::json::{Json, JsonFault, read};
 use crate::import::{Existing, ImportOptions, Limits, Mode, New};
@@ -52,28 +54,82 @@ pub fn read_import(body: &[u8], program: ProgramId) -> Result<ImportRequest, Vec
     }
 }
 
+/// The body of an import as a client writes it. What the server reads is [`read_import`]: it tells every fault.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Import")]
+pub struct ImportBody<'a> {
+    /// The program's id, as in the path.
+    #[schemars(extend("format" = "uuid"))]
+    program: &'a str,
+    options: OptionsJson<'a>,
+    /// The CSV file.
+    participants: &'a str,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Options", extend("additionalProperties" = false))]
+struct OptionsJson<'a> {
+    /// What becomes of rows whose contact the program does not have.
+    #[schemars(extend("enum" = ["add", "ignore"]))]
+    new: &'static str,
+    /// What becomes of rows whose contact the program has: `ignore`, or the fields that they change.
+    existing: ExistingJson<'a>,
+    /// `row`: as many rows as possible; with more than 1,000 errors nothing. `tx`: all or nothing.
+    #[schemars(extend("enum" = [Mode::Row.as_str(), Mode::Tx.as_str()]))]
+    mode: &'static str,
+    /// What becomes of contacts that the file does not have: nothing.
+    #[schemars(extend("const" = "ignore"))]
+    absent: &'static str,
+    /// The same result, but nothing is changed.
+    // Left out where it says nothing: services that do not know it refuse it. So are the limits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    dry_run: bool,
+    /// In rows; a count above its limit changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<LimitsJson>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum ExistingJson<'a> {
+    Word(#[schemars(extend("const" = "ignore"))] &'static str),
+    Fields(&'a [String]),
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Limits", extend("additionalProperties" = false))]
+struct LimitsJson {
+    /// Of contacts that are added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_new: Option<u64>,
+    /// Of contacts that are changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_updated: Option<u64>,
+    /// Of rows that fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_errors: Option<u64>,
+}
+
 /// Writes the body of an import, as a client sends it.
 pub fn write_import(program: &str, options: &ImportOptions, participants: &str) -> String {
-    let existing = match &options.existing {
-        Existing::Ignore => json!("ignore"),
-        Existing::Fields(names) => json!(names),
+    let ImportOptions { new, existing, mode, dry_run, limits, form: _ } = options;
+    let existing = match existing {
+        Existing::Ignore => ExistingJson::Word("ignore"),
+        Existing::Fields(names) => ExistingJson::Fields(names),
     };
-    let new = match options.new {
+    let new = match new {
         New::Add => "add",
         New::Ignore => "ignore",
     };
-    let mut words = json!({ "new": new, "existing": existing, "mode": options.mode.as_str(), "absent": "ignore" });
-    // Left out where they say nothing: services that do not know them refuse them.
-    if options.dry_run {
-        words["dryRun"] = json!(true);
-    }
-    let Limits { new_max, updated_max, failed_max } = options.limits;
-    for (name, most) in LIMITS.into_iter().zip([new_max, updated_max, failed_max]) {
-        if let Some(most) = most {
-            words["limits"][name] = json!(most);
-        }
-    }
-    json!({ "program": program, "options": words, "participants": participants }).to_string()
+    let Limits { new_max: max_new, updated_max: max_updated, failed_max: max_errors } = *limits;
+    let limits = (*limits != Limits::default()).then_some(LimitsJson { max_new, max_updated, max_errors });
+    let options = OptionsJson { new, existing, mode: mode.as_str(), absent: "ignore", dry_run: *dry_run, limits };
+    // Writing text and numbers into memory does not fail.
+    serde_json::to_string(&ImportBody { program, options, participants }).unwrap_or_default()
 }
 
 /// The names of the limits, in the order of [`Limits`].

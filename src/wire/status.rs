@@ -1,25 +1,29 @@
 //! A command's status, as `GET <Location>` answers it (contract, section 3).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandState};
 use crate::contact::date_time::print_ms;
-use crate::import::{Counts, Dialect, FieldChange, FieldChanges, Report, RowError};
+use crate::import::{Counts, Dialect, ErrorCode, FieldChange, FieldChanges, Mode, NotApplied, Report, RowError};
 
 /// The only kind of command there is.
 const IMPORT_PARTICIPANTS: &str = "importParticipants";
 
 /// Where a command stands, and once it is complete, what happened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The command's id: the last part of its `Location`.
+    #[schemars(extend("format" = "uuid"))]
     pub command_id: String,
     /// `importParticipants`.
+    #[schemars(extend("const" = IMPORT_PARTICIPANTS))]
     pub name: String,
     /// The name of the token that signed it.
     pub from: String,
     /// When it was accepted, ISO 8601.
+    #[schemars(extend("format" = "date-time"))]
     pub created: String,
     /// Whether it is over.
     pub complete: bool,
@@ -40,9 +44,10 @@ pub struct Status {
 }
 
 /// How far a command is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// `queued` or `running`.
+    #[schemars(extend("enum" = ["queued", "running"]))]
     pub state: String,
     /// Its place in the queue of its program: 1 is next; 0 runs.
     pub position: u64,
@@ -51,14 +56,16 @@ pub struct Progress {
 }
 
 /// The result of an import.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// `row` or `tx`.
+    #[schemars(extend("enum" = [Mode::Row.as_str(), Mode::Tx.as_str()]))]
     pub mode: String,
     /// Whether it took effect.
     pub applied: bool,
     /// Why it did not.
+    #[schemars(extend("enum" = NotApplied::ALL.map(NotApplied::as_str)))]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_applied: Option<String>,
     /// What each row did, or would have done.
@@ -78,7 +85,8 @@ pub struct Message {
 }
 
 /// How a file is written.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Dialect")]
 pub struct DialectJson {
     /// What stands between cells.
     pub delimiter: char,
@@ -87,7 +95,8 @@ pub struct DialectJson {
 }
 
 /// What a dry run would change in one field.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FieldChanges")]
 pub struct FieldChangesJson {
     /// The field.
     pub field: String,
@@ -98,28 +107,36 @@ pub struct FieldChangesJson {
 }
 
 /// One change of one field.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as in import::FieldChange")]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FieldChange")]
 pub struct FieldChangeJson {
+    /// The record's number; the header is row 1.
     pub row: u64,
+    /// The value that the program has.
     pub before: String,
+    /// The value that it would have.
     pub after: String,
 }
 
 /// How many rows met which fate; `read` is the sum of the others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the words of the contract; see import::Counts")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Rows {
+    /// All records after the header.
     pub read: u64,
+    /// New contacts.
     pub added: u64,
+    /// Contacts of which a field has another value now.
     pub updated: u64,
+    /// Contacts that had these values.
     pub unchanged: u64,
+    /// Rows that the options leave out.
     pub ignored: u64,
+    /// Rows with errors.
     pub failed: u64,
 }
 
 /// One thing that is wrong. Members that do not apply are left out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorEntry {
     /// The record's number as a spreadsheet shows it; the header is row 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -128,6 +145,7 @@ pub struct ErrorEntry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<String>,
     /// The stable word.
+    #[schemars(extend("enum" = ErrorCode::ALL.map(|(_, word)| word)))]
     pub code: String,
     /// The cell as it stands in the file.
     #[serde(skip_serializing_if = "Option::is_none", default)]

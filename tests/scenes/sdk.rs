@@ -1,39 +1,21 @@
 //! The published Python client, unmodified but for the host name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Home, counts, field};
+use crate::harness::{Home, field};
+use crate::python::programs;
 
 scenes!(the_published_client_uploads_and_reads_the_status);
 
 const PACKAGES: [&str; 5] = ["signalvine-sdk==0.4.6", "pandas<2", "numpy<2", "python-box", "requests"];
-
-/// A virtual environment with the client, made once for a checkout.
-fn python() -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("signalvine-sdk-0.4.6");
-    let python = place.join("bin/python");
-    let ready = place.join("ready");
-    if !ready.exists() {
-        let run = |command: &mut Command| {
-            let output = command.output().unwrap_or_else(|fault| panic!("python3 is needed for this scene: {fault}"));
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        };
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place));
-        run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES));
-        std::fs::write(&ready, "").unwrap();
-    }
-    python
-}
 
 fn the_published_client_uploads_and_reads_the_status(home: Home) {
     let service = home.serve();
     let client = service.client();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes/sdk.py");
     let account = &client.account;
-    let output = Command::new(python())
+    let output = Command::new(programs("signalvine-sdk-0.4.6", &PACKAGES).join("python"))
         .arg(script)
         .args([&format!("http://{}", service.address), &account.id, &account.token, &account.secret, &client.program])
         .output()
@@ -46,5 +28,4 @@ fn the_published_client_uploads_and_reads_the_status(home: Home) {
     assert_eq!((field(&zoe, "first_name"), field(&zoe, "last_name")), ("Zoë".to_owned(), "Núñez-Ångström".to_owned()));
     assert_eq!(field(&client.contact("s3"), "first_name"), "ΟΔΥΣΣΕΥΣ");
     assert_eq!(client.contacts().len(), 4);
-    let _ = counts;
 }

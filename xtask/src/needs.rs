@@ -1,7 +1,8 @@
 //! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
 //!
 //! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over, and `cargo xtask cluster --once` shows
-//! many nodes behind HAProxy. One scene drives the published Python client, in a virtual environment of its own below the target directory.
+//! many nodes behind HAProxy. One scene drives the published Python client, one has schemathesis try
+//! the API's document out, each in a virtual environment of its own below the target directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
