@@ -12,6 +12,7 @@ mod accepting;
 mod chaos;
 mod correcting;
 mod crashing;
+mod examples;
 mod faults;
 mod importing;
 mod keeping;
