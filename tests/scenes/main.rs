@@ -16,6 +16,7 @@ mod examples;
 mod faults;
 mod importing;
 mod keeping;
+mod migrating;
 mod moving;
 mod nodes;
 mod ordering;
