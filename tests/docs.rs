@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use roster::import::ErrorCode;
 use roster::problem::Code;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/API.md",
+    "docs/MIGRATING.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
     "docs/SCALING.md",
@@ -74,9 +75,29 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_tests_that_the_migrating_page_names_are_there() {
+    let sources = all_sources();
+    let text = page("docs/MIGRATING.md");
+    let words = text.split('`').skip(1).step_by(2);
+    let is_test = |word: &&str| {
+        word.matches('_').count() >= 2 && word.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_')
+    };
+    let is_code = |word: &&str| ErrorCode::ALL.iter().any(|(_, code)| code == word);
+    let named: Vec<&str> = words.filter(is_test).filter(|word| !is_code(word)).collect();
+    for name in &named {
+        let found = sources.contains(&format!("fn {name}("));
+        assert!(found, "docs/MIGRATING.md names '{name}', and there is no such test");
+    }
+    assert!(named.len() > 35, "only {} names were found", named.len());
+}
+
+fn all_sources() -> String {
+    ["src", "tests", "xtask/src"].iter().flat_map(|folder| sources(&root().join(folder))).collect()
+}
+
+#[test]
 fn what_the_architecture_page_names_is_there() {
-    let sources: String =
-        ["src", "tests", "xtask/src"].iter().flat_map(|folder| sources(&root().join(folder))).collect();
+    let sources = all_sources();
     let text = page("ARCHITECTURE.md");
     let words: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     let mut checked = 0;

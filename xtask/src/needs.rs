@@ -1,8 +1,8 @@
 //! What the tests need beside Rust and a C compiler: put in place where it is missing and can be, else told.
 //!
 //! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over, and `cargo xtask cluster --once` shows
-//! many nodes behind HAProxy. One scene drives the published Python client, one has schemathesis try
-//! the API's document out, each in a virtual environment of its own below the target directory.
+//! many nodes behind HAProxy. One scene drives the published Python client, one has schemathesis try the API's document out, each in a virtual
+//! environment of its own below the target directory; another the clients that docs/API.md shows, one of them in JavaScript.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,6 +18,9 @@ const DATABASE_PACKAGES: [&str; 2] = ["postgresql", "pgbouncer"];
 const CLUSTER_PACKAGES: [&str; 4] = ["patroni", "etcd-server", "haproxy", "openssl"];
 /// A program of each of them.
 const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/sbin/haproxy", "/usr/bin/openssl"];
+/// Debian's packages of what the clients in docs/API.md are run with, beside Python, and a program of each.
+const CLIENT_PACKAGES: [&str; 3] = ["curl", "openssl", "nodejs"];
+const CLIENT_PROGRAMS: [&str; 3] = ["curl", "openssl", "node"];
 /// What stands before many nodes.
 const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
 /// Debian's package of what the embedded store is measured beside.
@@ -30,7 +33,8 @@ pub(crate) fn provide() -> Result<(), String> {
     components()?;
     python()?;
     database()?;
-    cluster()
+    cluster()?;
+    clients()
 }
 
 /// What `cargo xtask cluster` needs beside what was built.
@@ -106,6 +110,22 @@ fn cluster() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{} are needed (Debian: apt-get install, as root)", CLUSTER_PACKAGES.join(", ")))
+    }
+}
+
+fn clients() -> Result<(), String> {
+    // Each knows this word, and does nothing else then.
+    let version = |program: &str| if program == "openssl" { "version" } else { "--version" };
+    let there = || CLIENT_PROGRAMS.iter().all(|program| works(Command::new(program).arg(version(program))));
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", CLIENT_PACKAGES.join(", ")));
+    install(&CLIENT_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err(format!("{} are needed (Debian: apt-get install, as root)", CLIENT_PACKAGES.join(", ")))
     }
 }
 
