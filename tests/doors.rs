@@ -54,7 +54,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 27] = [
+const PLACES: [(&str, &[&str]); 28] = [
     ("anstream", &["cli"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs"]),
@@ -75,6 +75,7 @@ const PLACES: [(&str, &[&str]); 27] = [
     ("tokio_postgres_rustls", &["store/postgres"]),
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
+    ("tempfile", &["cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
     ("toml", &["config"]),
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
@@ -85,8 +86,9 @@ const PLACES: [(&str, &[&str]); 27] = [
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.
-const CLOCKS: [(&str, &str); 8] = [
+const CLOCKS: [(&str, &str); 9] = [
     ("app.rs", "the clock that handlers and workers are given"),
+    ("cli/client.rs", "how long ago a request was signed that is sent again"),
     ("cli/operator.rs", "an operator's command is an edge"),
     ("cli/transfer.rs", "how long the client has waited"),
     ("http/answer.rs", "how long an answer took, for the log"),
@@ -106,7 +108,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Files that are longer, and why; a limit of their own, so that they do not grow on unseen.
 const LONG_FILES: [(&str, usize, &str); 4] = [
     ("import/plan.rs", 750, "the contract's steps for a row, which are read together"),
-    ("import/rows.rs", 750, "one automaton, and a third of it tests"),
+    ("import/rows.rs", 760, "one automaton, and a third of it tests"),
     ("import/tests.rs", 1_200, "one text table a rule"),
     ("store/suite.rs", 1_200, "the whole of what every home of the data must do"),
 ];
