@@ -127,6 +127,8 @@ fn help() {
                   --charset <NAME>                How the file's characters are written: utf-8, utf-16, utf-16be
                                                   or windows-1252; a byte order mark goes over it [default:
                                                   utf-8] [env: ROSTER_CHARSET]
+                  --map <FILE>                    A TOML file that says which field each column is: "Student ID"
+                                                  = "customer_id"; '_…' leaves a column out [env: ROSTER_MAP]
                   --stream                        Send the file as it is, and not in JSON, also if it is small
                                                   [env: ROSTER_STREAM]
                   --errors <FILE>                 Write the rows that failed to this file, with what was wrong;
@@ -154,6 +156,7 @@ fn help() {
               roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \
                 --new ignore --existing first_name,active < changes.csv
               roster import excel.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --charset windows-1252
+              roster import theirs.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --map map.toml
 
             A file above 10 MB, or one that is not UTF-8 with commas, is sent as it is, compressed unless the
             service is on this machine; a smaller one in JSON.

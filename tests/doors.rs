@@ -77,7 +77,7 @@ const PLACES: [(&str, &[&str]); 28] = [
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("tempfile", &["cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "cli/column_map.rs"]),
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
     ("ureq", &["cli"]),
     ("zstd", &["http", "cli"]),

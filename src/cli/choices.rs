@@ -1,5 +1,7 @@
 //! What is to be done with the rows of a file, as flags: of `roster import` and of `roster watch`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use crate::import::{Charset, Existing, Form, ImportOptions, Limits, Mode, New};
@@ -38,6 +40,9 @@ pub(super) struct FileArgs {
     /// [default: utf-8]
     #[arg(long, env = "ROSTER_CHARSET", value_name = "NAME", value_parser = charset)]
     pub(super) charset: Option<Charset>,
+    /// A TOML file that says which field each column is: "Student ID" = "customer_id"; '_…' leaves a column out
+    #[arg(long, env = "ROSTER_MAP", value_name = "FILE")]
+    pub(super) map: Option<PathBuf>,
     /// Whether a file that is sent as it is is compressed
     #[arg(long, env = "ROSTER_COMPRESS", value_enum, default_value = "auto", hide_short_help = true)]
     pub(super) compress: Compression,

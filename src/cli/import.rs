@@ -11,6 +11,7 @@ use crate::tenant::ProgramId;
 
 use super::choices::{FileArgs, RowArgs};
 use super::client::ClientArgs;
+use super::column_map::ColumnMap;
 use super::download;
 use super::failure::{Exit, Failure};
 use super::operator::program_id;
@@ -29,6 +30,7 @@ const JSON_BYTES_MAX: u64 = 10_000_000;
   roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \\
     --new ignore --existing first_name,active < changes.csv
   roster import excel.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --charset windows-1252
+  roster import theirs.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --map map.toml
 
 A file above 10 MB, or one that is not UTF-8 with commas, is sent as it is, compressed unless the service is on this machine; a smaller one in JSON.
 
@@ -61,10 +63,17 @@ pub(super) struct ImportArgs {
 
 pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
     let client = args.client.client(None, output)?;
+    let map = args.written.map.as_deref().map(ColumnMap::read).transpose()?;
     let file = Source::open(&args.file)?;
     let head = file.head(args.written.charset);
+    let (file, names) = match (&map, &head) {
+        (None, Ok(head)) => (file, head.names.clone()),
+        // What is wrong with the file is the service's to say.
+        (None, Err(_)) => (file, Vec::new()),
+        (Some(map), Ok(head)) => map.apply(&file, head)?,
+        (Some(_), Err(fault)) => return Err(unreadable(fault)),
+    };
     let form = form(args, &file, &head);
-    let names = head.map(|head| head.names).unwrap_or_default();
     let options = ImportOptions { dry_run: args.dry_run, ..args.rows.options(&names, form) };
     let transfer = Transfer { program: args.program, file: &file, options, compression: args.written.compress };
     if args.no_wait {
@@ -90,6 +99,12 @@ pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
         report::print(&seen.status, output)?;
     }
     Ok(report::exit(&seen.status))
+}
+
+/// A header that is to be mapped must be read.
+fn unreadable(fault: &RowsFault) -> Failure {
+    Failure::yours(format!("the header cannot be read: {fault}"))
+        .with_remedy("If it is written in another charset, name it (--charset windows-1252); nothing was sent.")
 }
 
 /// How a file is sent. It does not depend on the size how it is read: what JSON would have read otherwise goes as it is.

@@ -8,6 +8,7 @@ mod backup;
 mod cancel;
 mod choices;
 mod client;
+mod column_map;
 mod download;
 mod export;
 mod failure;

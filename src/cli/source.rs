@@ -72,7 +72,6 @@ impl Source {
     }
 
     /// The same file, but for its beginning.
-    #[cfg(test)]
     pub(super) fn with_head(&self, head: Vec<u8>, replaced_bytes: u64) -> Source {
         Source { head: head.into(), replaced: replaced_bytes, ..self.clone() }
     }

@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Client, Home, Service, contacts_csv, counts, field, text};
+use crate::harness::{Client, Home, Service, contacts_csv, counts, errors, field, text};
 
-scenes!(a_file_sent_either_way_is_the_same_import, an_answer_that_is_lost_is_asked_for_again);
+scenes!(a_file_sent_either_way_is_the_same_import, an_answer_that_is_lost_is_asked_for_again, columns_are_mapped,);
 
 /// How many commands the program has.
 fn commands(client: &Client) -> u64 {
@@ -131,4 +131,51 @@ fn an_answer_that_is_lost_is_asked_for_again(home: Home) {
         assert!(said.contains("The service had this very request already; nothing runs twice."), "{said}");
         assert_eq!((commands(&direct), direct.contacts().len()), (number as u64 + 1, 1_000));
     }
+}
+
+fn columns_are_mapped(home: Home) {
+    let service = home.serve();
+    let client = service.client();
+    let map = "\"Student ID\" = \"customer_id\"\nHandy = \"phone\"\n\"Rufname\" = \"first_name\"\nAlter = \"_age\"\n";
+    let map = service.home.file("map.toml", map);
+    let failed = service.home.file("errors.csv", "");
+    let (map, failed) = (map.to_str().unwrap(), failed.to_str().unwrap());
+    let import = |file: &[u8], arguments: &[&str]| {
+        let path = service.home.file("theirs.csv", "");
+        std::fs::write(&path, file).unwrap();
+        let arguments = [&["import", path.to_str().unwrap(), "--json", "--map", map], arguments].concat();
+        run(&service, &client, &arguments)
+    };
+    // In JSON. Blank lines count in the numbers of the rows, before and after.
+    let csv =
+        "\u{feff}\r\n\"Student ID\",Handy,Rufname,Alter,credits\r\n\r\na,2395745030,Ada,7,1\r\nb,nope,Bea,8,many\r\n";
+    let (read, code) = status(&import(csv.as_bytes(), &["--errors", failed]));
+    assert_eq!((counts(&read), code), (([2, 1, 0, 0, 0, 1], true), Some(1)));
+    assert_eq!(errors(&read), ["4 phone invalid_value", "4 credits invalid_value"]);
+    assert_eq!(field(&client.contact("a"), "first_name"), "Ada");
+    let rows = std::fs::read_to_string(failed).unwrap();
+    assert!(rows.starts_with("customer_id,phone,first_name,_age,credits,_row,_errors\nb,nope,Bea,8,many,4,"), "{rows}");
+    // Corrected, it comes back as it is, with the map or without.
+    let (read, code) = status(&import(rows.replace("nope", "2395745031").replace("many", "2").as_bytes(), &[]));
+    assert_eq!((counts(&read), code), (([1, 1, 0, 0, 0, 0], true), Some(0)));
+    // As it is, in another charset; only what is named is set, by the program's names.
+    let csv = "Student ID;Handy;Rufname;Alter;credits\na;2395745030;Zoë;7;5\n";
+    let utf16: Vec<u8> = format!("\u{feff}{csv}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let latin: Vec<u8> = csv.chars().map(|at| u8::try_from(u32::from(at)).unwrap()).collect();
+    let (read, code) = status(&import(&utf16, &["--existing", "first_name"]));
+    assert_eq!((counts(&read), code), (([1, 0, 1, 0, 0, 0], true), Some(0)));
+    let contact = client.contact("a");
+    assert_eq!((field(&contact, "first_name"), field(&contact, "credits")), ("Zoë".to_owned(), "1".to_owned()));
+    let (read, _) = status(&import(&latin, &["--charset", "windows-1252", "--compress", "always"]));
+    assert_eq!(counts(&read), ([1, 0, 1, 0, 0, 0], true));
+    assert_eq!(field(&client.contact("a"), "credits"), "5");
+    // What does not fit is not sent.
+    let before = commands(&client);
+    let refused = import(b"StudentID,Handy,Rufname,Alter\n", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("no column 'Student ID'; the nearest is 'StudentID'"), "{said}");
+    let unreadable = import(b"Student ID,Handy,Rufname,\xe4lter\n", &[]);
+    let said = String::from_utf8_lossy(&unreadable.stderr);
+    assert!(said.contains("the header cannot be read: the file is not utf-8 at byte 25"), "{said}");
+    assert_eq!((refused.status.code(), unreadable.status.code(), commands(&client)), (Some(2), Some(2), before));
 }
