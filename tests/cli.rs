@@ -104,7 +104,7 @@ fn help() {
             Usage: roster import [OPTIONS] --program <ID> <FILE>
 
             Arguments:
-              <FILE>  The CSV file, in UTF-8; '-' is standard input
+              <FILE>  The CSV file; '-' is standard input
 
             Options:
                   --program <ID>                  The program whose contacts they are [env: ROSTER_PROGRAM]
@@ -116,14 +116,21 @@ fn help() {
                   --mode <MODE>                   When good rows take effect: 'row', also beside bad ones; 'tx',
                                                   only if there is no error at all [env: ROSTER_MODE] [default:
                                                   row] [possible values: row, tx]
-                  --dry-run                       Only tell what would be done: the counts, the errors, and some
-                                                  of the changes [env: ROSTER_DRY_RUN]
                   --max-new <N>                   Apply nothing if more than N contacts would be added [env:
                                                   ROSTER_MAX_NEW]
                   --max-updated <N>               Apply nothing if more than N contacts would be changed [env:
                                                   ROSTER_MAX_UPDATED]
                   --max-errors <N>                Apply nothing if more than N rows fail [env:
                                                   ROSTER_MAX_ERRORS]
+                  --dry-run                       Only tell what would be done: the counts, the errors, and some
+                                                  of the changes [env: ROSTER_DRY_RUN]
+                  --charset <NAME>                How the file's characters are written: utf-8, utf-16, utf-16be
+                                                  or windows-1252; a byte order mark goes over it [default:
+                                                  utf-8] [env: ROSTER_CHARSET]
+                  --map <FILE>                    A TOML file that says which field each column is: "Student ID"
+                                                  = "customer_id"; '_…' leaves a column out [env: ROSTER_MAP]
+                  --stream                        Send the file as it is, and not in JSON, also if it is small
+                                                  [env: ROSTER_STREAM]
                   --errors <FILE>                 Write the rows that failed to this file, with what was wrong;
                                                   corrected, it can be imported as it is [env: ROSTER_ERRORS]
                   --no-wait                       Do not wait for the result: print the command's location [env:
@@ -148,6 +155,11 @@ fn help() {
               roster import contacts.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
               roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \
                 --new ignore --existing first_name,active < changes.csv
+              roster import excel.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --charset windows-1252
+              roster import theirs.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --map map.toml
+
+            A file above 10 MB, or one that is not UTF-8 with commas, is sent as it is, compressed unless the
+            service is on this machine; a smaller one in JSON.
 
             Exit codes: 0 all rows are done; 1 the import ran, but rows or the whole file were refused; 2 yours
             (arguments, signature, a refused request); 3 ours (unreachable, internal). Sending again is safe:
@@ -565,13 +577,13 @@ fn what_cannot_be_sent_is_yours() {
         &["import", "latin1.csv", "--program", PROGRAM],
         &CREDENTIALS,
         expect![[r#"
-        exit 2
-        --- stdout
+            exit 2
+            --- stdout
 
-        --- stderr
-        error: latin1.csv is not UTF-8: byte 31 (counted from 0) does not belong there
-        Save it as UTF-8 (in Excel: 'CSV UTF-8'); nothing was sent.
-    "#]],
+            --- stderr
+            error: the file is not UTF-8: byte 31 (counted from 0) does not belong there
+            Name its charset (--charset windows-1252), or save it as UTF-8; nothing was sent.
+        "#]],
     );
     check(
         &["import", "missing.csv", "--program", PROGRAM],

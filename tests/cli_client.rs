@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use expect_test::{Expect, expect};
+use sha2::{Digest as _, Sha256};
 
 const PROGRAM: &str = "018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10";
 const LOCATION: &str = "/v2/commands/0192f0c1-2d3e-7abc-8def-0123456789ab";
@@ -15,7 +16,9 @@ const LOCATION: &str = "/v2/commands/0192f0c1-2d3e-7abc-8def-0123456789ab";
 struct Seen {
     line: String,
     headers: Vec<String>,
+    /// As text; of a file in other bytes see `bytes`.
     body: String,
+    bytes: Vec<u8>,
 }
 
 impl Seen {
@@ -48,7 +51,13 @@ impl Scripted {
 
     /// The binary's exit code and words, and what the service saw.
     fn run(self, args: &[&str], stdin: &str) -> (String, Vec<Seen>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_roster"))
+        let mut child = self.spawn(args);
+        child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("written");
+        self.ended(child)
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_roster"))
             .args(args)
             .env_clear()
             .envs([("ROSTER_TOKEN", "INVENTED_TOKEN"), ("ROSTER_SECRET", "INVENTED_SECRET"), ("ROSTER_URL", &self.url)])
@@ -56,8 +65,10 @@ impl Scripted {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("it runs");
-        child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("written");
+            .expect("it runs")
+    }
+
+    fn ended(self, child: Child) -> (String, Vec<Seen>) {
         let output = child.wait_with_output().expect("it ends");
         let mut shown = format!("exit {}\n", output.status.code().expect("an exit code"));
         for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
@@ -68,8 +79,18 @@ impl Scripted {
     }
 }
 
+/// In a script: the connection breaks when so many bytes of the body have come.
+fn cut_after(bytes: u64) -> String {
+    format!("cut after {bytes}")
+}
+
 /// Reads one request and answers it; no answer at all is a connection that breaks.
 fn serve_one(listener: &TcpListener, answer: &str) -> Seen {
+    serve_one_told(listener, answer, || ()).0
+}
+
+/// The same; before it answers it does something.
+fn serve_one_told<T>(listener: &TcpListener, answer: &str, tell: impl FnOnce() -> T) -> (Seen, T) {
     let (stream, _) = listener.accept().expect("a connection");
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
@@ -81,11 +102,19 @@ fn serve_one(listener: &TcpListener, answer: &str) -> Seen {
         }
         lines.push(line.trim_end().to_owned());
     }
-    let mut seen = Seen { line: lines.remove(0), headers: lines, body: String::new() };
+    let mut seen = Seen { line: lines.remove(0), headers: lines, body: String::new(), bytes: Vec::new() };
+    if seen.header("expect") == Some("100-continue") {
+        reader.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("answered");
+    }
     let length: u64 = seen.header("content-length").map_or(0, |length| length.parse().expect("a number"));
-    reader.by_ref().take(length).read_to_string(&mut seen.body).expect("the body");
-    reader.get_mut().write_all(answer.as_bytes()).expect("answered");
-    seen
+    let cut: Option<u64> = answer.strip_prefix("cut after ").map(|bytes| bytes.parse().expect("a number"));
+    reader.by_ref().take(cut.unwrap_or(length)).read_to_end(&mut seen.bytes).expect("the body");
+    let told = tell();
+    if cut.is_none() {
+        reader.get_mut().write_all(answer.as_bytes()).expect("answered");
+    }
+    seen.body = String::from_utf8_lossy(&seen.bytes).into_owned();
+    (seen, told)
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -389,4 +418,164 @@ fn status_looks_once() {
         error: the service answered 200 with something that is no status: expected value at line 1 column 1
     "#]]
     .assert_eq(&shown);
+}
+
+/// The digest and the signature of a file that is sent as it is.
+fn check_stream(seen: &Seen, query: &str) {
+    let target = format!("/v2/programs/{PROGRAM}/participants?{query}");
+    assert_eq!(seen.line, format!("POST {target} HTTP/1.1"));
+    let digest = seen.header("content-digest").expect("a digest");
+    assert_eq!(digest, roster::signature::print_digest(&Sha256::digest(&seen.bytes).into()));
+    let date = seen.header("signalvine-date").expect("dated");
+    let own = roster::signature::sign("INVENTED_TOKEN", b"INVENTED_SECRET", "POST", &target, digest.as_bytes(), date);
+    assert_eq!(seen.header("authorization"), Some(&*format!("SignalVine INVENTED_TOKEN:{own}")));
+}
+
+#[test]
+fn a_file_that_json_cannot_carry_is_sent_as_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("contacts.csv");
+    let file = path.to_str().expect("a plain path");
+    let send = |bytes: &[u8], args: &[&str]| {
+        std::fs::write(&path, bytes).expect("written");
+        let service = Scripted::start(vec![accepted()]);
+        let (shown, mut seen) = service.run(&[&["import", file, "--program", PROGRAM, "--no-wait"], args].concat(), "");
+        assert!(shown.starts_with("exit 0\n"), "{shown}");
+        seen.remove(0)
+    };
+    // A file of just so many bytes.
+    let rows = |bytes: usize| {
+        let mut file = format!("phone,note\n{}", "2395550101,x\n".repeat((bytes - 11) / 13));
+        file.push_str(&"x".repeat(bytes - file.len()));
+        file.into_bytes()
+    };
+    let all = "new=add&existing=phone%2Cnote&mode=row";
+    let small = send(&rows(1_000), &[]);
+    assert_eq!(small.header("content-type"), Some("application/json"));
+    // Up to the limit in JSON, above it as it is.
+    let most = send(&rows(10_000_000), &[]);
+    assert_eq!(most.header("content-type"), Some("application/json"));
+    let large = send(&rows(10_000_001), &[]);
+    assert_eq!((large.header("content-type"), large.header("content-encoding")), (Some("text/csv"), None));
+    check_stream(&large, all);
+    assert_eq!(large.bytes, rows(10_000_001));
+    // Whatever its size where JSON would have it read otherwise, and where that is asked for.
+    let semicolons = send(b"phone;note\n1;2\n", &[]);
+    check_stream(&semicolons, all);
+    let marked =
+        send("\u{feff}phone,note\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice(), &[]);
+    check_stream(&marked, all);
+    let latin = send(b"phone,na\xefve\n1,2\n", &["--charset", "ISO-8859-1", "--existing", "ignore", "--dry-run"]);
+    assert_eq!(latin.header("content-type"), Some("text/csv; charset=windows-1252"));
+    check_stream(&latin, "new=add&existing=ignore&mode=row&dryRun=true");
+    let args =
+        ["--stream", "--new", "ignore", "--existing", "a b,c", "--mode", "tx", "--max-new", "0", "--max-errors", "9"];
+    check_stream(&send(&rows(1_000), &args), "new=ignore&existing=a+b%2Cc&mode=tx&maxNew=0&maxErrors=9");
+    // Compressed, unless that makes it larger.
+    let packed = send(&rows(1_000), &["--stream", "--compress", "always"]);
+    assert_eq!(packed.header("content-encoding"), Some("zstd"));
+    check_stream(&packed, all);
+    assert_eq!(zstd::decode_all(&*packed.bytes).expect("zstd"), rows(1_000));
+    let tiny = send(b"phone,note\n", &["--stream", "--compress", "always"]);
+    assert_eq!((tiny.header("content-encoding"), &*tiny.bytes), (None, &b"phone,note\n"[..]));
+}
+
+#[test]
+fn a_stream_that_is_cut_is_sent_again_as_the_same_request() {
+    for (args, from_stdin) in [(&["--compress", "always"][..], false), (&[], false), (&[], true)] {
+        let csv = format!(
+            "phone,note\n{}",
+            (0..200_000u64).map(|row| format!("{row},{}\n", row * row * 7_919 % 1_000_003)).collect::<String>()
+        );
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &csv).expect("written");
+        let replayed = accepted().replace("\r\n\r\n", "\r\nIdempotency-Replayed: true\r\n\r\n");
+        let service = Scripted::start(vec![cut_after(70_000), String::new(), replayed]);
+        let (path, stdin) = if from_stdin { ("-", &*csv) } else { (file.path().to_str().expect("a path"), "") };
+        let args = [&["import", path, "--program", PROGRAM, "--stream", "--no-wait"], args].concat();
+        let (shown, seen) = service.run(&args, stdin);
+        assert!(shown.contains("Trying again in 2 s …\nThe service had this very request already"), "{shown}");
+        assert!(shown.starts_with(&format!("exit 0\n--- stdout\n{LOCATION}\n")), "{shown}");
+        assert_eq!(seen[0].bytes, seen[2].bytes[..70_000]);
+        assert!(seen[1].bytes == seen[2].bytes);
+        for name in ["authorization", "signalvine-date", "content-digest", "content-encoding", "content-length"] {
+            assert_eq!(seen[0].header(name), seen[1].header(name));
+            assert_eq!(seen[0].header(name), seen[2].header(name));
+        }
+        check_stream(&seen[2], "new=add&existing=phone%2Cnote&mode=row");
+        let whole = if seen[2].header("content-encoding").is_some() {
+            zstd::decode_all(&*seen[2].bytes).expect("zstd")
+        } else {
+            seen[2].bytes.clone()
+        };
+        assert!(whole == csv.as_bytes());
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_not_sent_again() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "phone\n".repeat(1_000_000)).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let path = file.path().to_owned();
+    let service = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut beginning = [0; 64];
+        stream.read_exact(&mut beginning).expect("a beginning");
+        // It waits to be asked to go on.
+        std::fs::write(path, "phone\n").expect("cut");
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("answered");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        listener
+    });
+    let scripted = Scripted { url, seen: thread::spawn(Vec::new) };
+    let path = file.path().to_str().expect("a path");
+    let (shown, _) = scripted.run(&["import", path, "--program", PROGRAM, "--stream"], "");
+    expect![[r#"
+        exit 2
+        --- stdout
+        --- stderr
+        error: the file cannot be read any more: the file has become shorter
+        Nothing was imported.
+    "#]]
+    .assert_eq(&shown);
+    let listener = service.join().expect("it saw the request");
+    listener.set_nonblocking(true).expect("set");
+    assert!(listener.accept().is_err(), "there was no second request");
+}
+
+/// The largest amount of memory that the client took until it had sent a file of so many bytes, in KiB.
+fn peak_kib(file: &std::path::Path, args: &[&str]) -> u64 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let scripted = Scripted { url, seen: thread::spawn(Vec::new) };
+    let file = file.to_str().expect("a path");
+    let child = scripted.spawn(&[&["import", file, "--program", PROGRAM, "--no-wait", "--stream"], args].concat());
+    let (_, peak) = serve_one_told(&listener, &accepted(), || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak").trim();
+        line.trim_end_matches(" kB").parse::<u64>().expect("a number")
+    });
+    let (shown, _) = scripted.ended(child);
+    assert!(shown.starts_with("exit 0\n"), "{shown}");
+    peak
+}
+
+#[test]
+fn the_clients_memory_does_not_grow_with_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, rows: u64| {
+        let path = dir.path().join(name);
+        let line = |row: u64| format!("{row},{},note {row}\n", row * 7_919 % 1_000_003);
+        std::fs::write(&path, (0..rows).map(line).collect::<String>()).expect("written");
+        path
+    };
+    let (small, large) = (file("small.csv", 50_000), file("large.csv", 1_500_000));
+    assert!(large.metadata().expect("there").len() > 35_000_000);
+    for args in [&["--compress", "always"][..], &[]] {
+        let (of_small, of_large) = (peak_kib(&small, args), peak_kib(&large, args));
+        assert!(of_large < of_small + 4 * 1024, "{args:?}: {of_small} KiB, {of_large} KiB");
+    }
 }

@@ -54,7 +54,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 
 /// Where a crate, or a part of the standard library, may be named; everywhere else it must not. Places are paths below
 /// `src`, files or folders.
-const PLACES: [(&str, &[&str]); 29] = [
+const PLACES: &[(&str, &[&str])] = &[
     ("anstream", &["cli"]),
     ("askama", &["http"]),
     ("axum", &["http"]),
@@ -77,8 +77,9 @@ const PLACES: [(&str, &[&str]); 29] = [
     ("schemars", &["wire", "http/routes"]),
     ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
     ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
+    ("tempfile", &["cli"]),
     ("tokio", &["command", "store", "http", "cli", "app.rs"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "cli/column_map.rs"]),
     ("tracing", &["command", "store", "http", "cli", "app.rs"]),
     ("ureq", &["cli"]),
     ("zstd", &["http", "cli"]),
@@ -87,8 +88,9 @@ const PLACES: [(&str, &[&str]); 29] = [
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.
-const CLOCKS: [(&str, &str); 8] = [
+const CLOCKS: [(&str, &str); 9] = [
     ("app.rs", "the clock that handlers and workers are given"),
+    ("cli/client.rs", "how long ago a request was signed that is sent again"),
     ("cli/operator.rs", "an operator's command is an edge"),
     ("cli/transfer.rs", "how long the client has waited"),
     ("http/answer.rs", "how long an answer took, for the log"),
@@ -108,7 +110,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Files that are longer, and why; a limit of their own, so that they do not grow on unseen.
 const LONG_FILES: [(&str, usize, &str); 4] = [
     ("import/plan.rs", 750, "the contract's steps for a row, which are read together"),
-    ("import/rows.rs", 750, "one automaton, and a third of it tests"),
+    ("import/rows.rs", 760, "one automaton, and a third of it tests"),
     ("import/tests.rs", 1_200, "one text table a rule"),
     ("store/suite.rs", 1_200, "the whole of what every home of the data must do"),
 ];
@@ -363,7 +365,7 @@ fn check_name(room: &Room, file: &str, named: &[String]) -> Vec<String> {
         }
         _ => {}
     }
-    for (what, places) in &PLACES {
+    for (what, places) in PLACES {
         if begins_with(what) && !places.iter().any(|place| file == *place || file.starts_with(&format!("{place}/"))) {
             wrong.push(format!("'{what}' must not be named here (see PLACES)"));
         }

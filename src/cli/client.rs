@@ -3,16 +3,17 @@
 //! An import is applied exactly once by its signature, so the very same signed request may be sent again while it is fresh,
 //! whatever became of the first one. What an answer means is for `transfer`, `status` and `problem_text` to say.
 
-use std::io::{self, ErrorKind, Read};
+use std::cell::RefCell;
+use std::io::{self, Cursor, ErrorKind, Read};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
 use crate::contact::date_time::print_ms;
-use crate::signature::{AUTHORIZATION, DATE, explain};
+use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, DATE, explain};
 
 use super::failure::Failure;
 use super::location::Origin;
@@ -20,6 +21,7 @@ use super::operator::now_ms;
 use super::output::{Output, escape};
 use super::problem_text::refusal;
 use super::signing::{CredentialArgs, Credentials, Signed};
+use super::upload::Upload;
 
 /// How long a connection may take.
 const CONNECT_SECONDS: u64 = 10;
@@ -28,10 +30,10 @@ const ANSWER_SECONDS: u64 = 120;
 /// The largest answer that is read: a report of a thousand errors with long cells has some 10 MB.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// From this size on the service is asked before the body is sent, so that it can refuse without taking it in.
-const EXPECT_CONTINUE_BYTES: usize = 1 << 20;
+const EXPECT_CONTINUE_BYTES: u64 = 1 << 20;
 /// How often one request is sent at most.
 const ATTEMPTS_MAX: u32 = 8;
-/// How long one request is tried: well within the 15 minutes for which its signature is fresh.
+/// How long after it was signed a request is still sent: well within the 15 minutes for which its signature is fresh.
 const TRYING_SECONDS_MAX: u64 = 600;
 
 /// Where to send, and what to sign with.
@@ -81,11 +83,60 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// What a request has behind its headers.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Nothing,
+    Json(&'a [u8]),
+    /// Signed by its digest.
+    File(&'a Upload),
+}
+
+impl<'a> Content<'a> {
+    /// What is signed in the fourth line.
+    fn line(self) -> &'a [u8] {
+        match self {
+            Content::Nothing => b"",
+            Content::Json(body) => body,
+            Content::File(upload) => upload.digest.as_bytes(),
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Content::Nothing => 0,
+            Content::Json(body) => body.len() as u64,
+            Content::File(upload) => upload.source.bytes(),
+        }
+    }
+
+    fn reader(self) -> Box<dyn Read + 'a> {
+        match self {
+            Content::Nothing => Box::new(io::empty()),
+            Content::Json(body) => Box::new(Cursor::new(body)),
+            Content::File(upload) => upload.source.reader(),
+        }
+    }
+
+    fn headers(self) -> Vec<(&'static str, String)> {
+        match self {
+            Content::Nothing => Vec::new(),
+            Content::Json(_) => vec![("Content-Type", "application/json".to_owned())],
+            Content::File(upload) => {
+                let packed = upload.is_packed.then(|| ("Content-Encoding", "zstd".to_owned()));
+                let more = [("Content-Type", upload.content_type()), (CONTENT_DIGEST, upload.digest.clone())];
+                more.into_iter().chain(packed).collect()
+            }
+        }
+    }
+}
+
 /// A request that is sent, maybe more than once, with one signature.
 struct Request<'a> {
     method: &'static str,
+    /// With a file, path and query; they are signed together then.
     path: &'a str,
-    body: &'a [u8],
+    content: Content<'a>,
     wait_seconds: Option<u64>,
     signed: Signed,
 }
@@ -101,6 +152,8 @@ enum Attempt {
     NotSent(Failure),
     /// The connection broke: nobody knows what the service got.
     Broken(Failure),
+    /// What is to be sent cannot be read any more. The service had its promised length, and not its bytes.
+    Unreadable(Failure),
 }
 
 impl Client {
@@ -121,7 +174,17 @@ impl Client {
 
     /// Sends a body; `sent` is told how many bytes have gone, from 0 again with each attempt.
     pub(super) fn post(&self, path: &str, body: &[u8], sent: &dyn Fn(u64)) -> Result<Answer, Failure> {
-        self.send(&self.request("POST", path, body, None), sent, Unreachable::GiveUp)
+        self.send(&self.request("POST", path, Content::Json(body), None), sent, Unreachable::GiveUp)
+    }
+
+    /// Sends a file as it is to a path with its query; `sent` as above.
+    pub(super) fn post_file(&self, target: &str, upload: &Upload, sent: &dyn Fn(u64)) -> Result<Answer, Failure> {
+        self.send(&self.request("POST", target, Content::File(upload), None), sent, Unreachable::GiveUp)
+    }
+
+    /// Whether the service is on this machine.
+    pub(super) fn is_near(&self) -> bool {
+        self.origin.is_loopback()
     }
 
     /// Asks for a path; with `wait_seconds` the service holds the answer back until there is news.
@@ -131,28 +194,30 @@ impl Client {
         wait_seconds: Option<u64>,
         unreachable: Unreachable,
     ) -> Result<Answer, Failure> {
-        self.send(&self.request("GET", path, b"", wait_seconds), &|_| (), unreachable)
+        self.send(&self.request("GET", path, Content::Nothing, wait_seconds), &|_| (), unreachable)
     }
 
     /// Asks that what is at a path be ended.
     pub(super) fn delete(&self, path: &str) -> Result<Answer, Failure> {
-        self.send(&self.request("DELETE", path, b"", None), &|_| (), Unreachable::GiveUp)
+        self.send(&self.request("DELETE", path, Content::Nothing, None), &|_| (), Unreachable::GiveUp)
     }
 
     /// Asks for a path whose answer is of any size. Tried again until it begins, not after that.
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
         let mut patience = Patience::default();
+        let begun = Instant::now();
         loop {
             // Signed anew each time: nothing is changed by it.
-            let request = self.request("GET", path, b"", None);
-            let response = self.exchange(&request, &|_| ()).map_err(|error| self.unreached(&error))?;
+            let request = self.request("GET", path, Content::Nothing, None);
+            let response =
+                self.exchange(&request, (&|_| (), &RefCell::new(None))).map_err(|error| self.unreached(&error))?;
             if response.status().is_success() {
                 return Ok(response.into_body().into_reader());
             }
             let refused = self.read(response).map_err(|error| self.unreached(&error))?;
             let Attempt::Answered { status, retry_after_seconds, answer } = refused else { continue };
             let failure = self.refusal(&request, &answer);
-            match patience.pause(retry_after_seconds).filter(|_| is_passing(status)) {
+            match patience.pause(retry_after_seconds, begun.elapsed()).filter(|_| is_passing(status)) {
                 Some(pause) => self.pause(&failure, pause),
                 None => return Err(failure),
             }
@@ -168,16 +233,17 @@ impl Client {
         &self,
         method: &'static str,
         path: &'a str,
-        body: &'a [u8],
+        content: Content<'a>,
         wait_seconds: Option<u64>,
     ) -> Request<'a> {
-        let signed = self.credentials.sign(method, path, body, &print_ms(now_ms()));
-        Request { method, path, body, wait_seconds, signed }
+        let signed = self.credentials.sign(method, path, content.line(), &print_ms(now_ms()));
+        Request { method, path, content, wait_seconds, signed }
     }
 
     /// Sends until there is an answer that sending again would not change.
     fn send(&self, request: &Request<'_>, sent: &dyn Fn(u64), unreachable: Unreachable) -> Result<Answer, Failure> {
         let mut patience = Patience::default();
+        let begun = Instant::now();
         loop {
             let (failure, asked) = match self.attempt(request, sent) {
                 Attempt::Answered { status: 200..=299, answer, .. } => return Ok(answer),
@@ -188,10 +254,13 @@ impl Client {
                     }
                     (failure, retry_after_seconds)
                 }
-                Attempt::NotSent(failure) if unreachable == Unreachable::GiveUp => return Err(failure),
+                Attempt::Unreadable(failure) => return Err(failure),
+                Attempt::NotSent(failure) if unreachable == Unreachable::GiveUp && patience.is_fresh() => {
+                    return Err(failure);
+                }
                 Attempt::NotSent(failure) | Attempt::Broken(failure) => (failure, None),
             };
-            match patience.pause(asked) {
+            match patience.pause(asked, begun.elapsed()) {
                 Some(pause) => self.pause(&failure, pause),
                 None => return Err(failure),
             }
@@ -199,15 +268,26 @@ impl Client {
     }
 
     fn attempt(&self, request: &Request<'_>, sent: &dyn Fn(u64)) -> Attempt {
-        match self.exchange(request, sent) {
+        let fault = RefCell::new(None);
+        let exchanged = self.exchange(request, (sent, &fault));
+        if let Some(error) = fault.into_inner() {
+            let text = format!("the file cannot be read any more: {error}");
+            return Attempt::Unreadable(Failure::yours(text).with_remedy("Nothing was imported."));
+        }
+        match exchanged {
             Ok(response) => self.read(response).unwrap_or_else(|error| Attempt::Broken(self.unreached(&error))),
             Err(error) if is_before_sending(&error) => Attempt::NotSent(self.unreached(&error)),
             Err(error) => Attempt::Broken(self.unreached(&error)),
         }
     }
 
-    fn exchange(&self, request: &Request<'_>, sent: &dyn Fn(u64)) -> Result<Response<Body>, ureq::Error> {
-        let Request { method, path, body, wait_seconds, signed } = request;
+    /// `fault` is told what is wrong with reading the body.
+    fn exchange(
+        &self,
+        request: &Request<'_>,
+        (sent, fault): (&dyn Fn(u64), &RefCell<Option<io::Error>>),
+    ) -> Result<Response<Body>, ureq::Error> {
+        let Request { method, path, content, wait_seconds, signed } = request;
         let mut builder = ureq::http::Request::builder()
             .method(*method)
             .uri(self.origin.join(path))
@@ -217,14 +297,18 @@ impl Client {
         if let Some(seconds) = wait_seconds {
             builder = builder.header("Prefer", format!("wait={seconds}"));
         }
-        if body.is_empty() {
+        for (name, value) in content.headers() {
+            builder = builder.header(name, value);
+        }
+        let bytes = content.bytes();
+        if bytes == 0 && !matches!(content, Content::File(_)) {
             return self.agent.run(builder.body(())?);
         }
-        builder = builder.header("Content-Type", "application/json").header("Content-Length", body.len());
-        if body.len() >= EXPECT_CONTINUE_BYTES {
+        builder = builder.header("Content-Length", bytes);
+        if bytes >= EXPECT_CONTINUE_BYTES {
             builder = builder.header("Expect", "100-continue");
         }
-        let mut reader = Counted { rest: body, gone: 0, sent };
+        let mut reader = Counted { rest: content.reader(), gone: 0, sent, fault };
         self.agent.run(builder.body(SendBody::from_reader(&mut reader))?)
     }
 
@@ -243,12 +327,12 @@ impl Client {
     }
 
     fn refusal(&self, request: &Request<'_>, answer: &Answer) -> Failure {
-        let Request { method, path, body, signed, .. } = request;
+        let Request { method, path, content, signed, .. } = request;
         if let (300..=399, Some(location)) = (answer.status, &answer.location) {
             let text = format!("{} sends on to {} ({})", self.origin, escape(location), answer.status);
             return Failure::yours(text).with_remedy("Give the service's own address as --url.");
         }
-        let own = || explain(&self.credentials.token, method, path, body, &signed.date);
+        let own = || explain(&self.credentials.token, method, path, content.line(), &signed.date);
         refusal(answer.status, &answer.body, own)
     }
 
@@ -287,30 +371,40 @@ fn is_before_sending(error: &ureq::Error) -> bool {
 #[derive(Default)]
 struct Patience {
     attempts: u32,
-    waited_seconds: u64,
 }
 
 impl Patience {
-    /// How long to wait before the next attempt: as asked, else 1, 2, 4, … 30 seconds. `None`: it was the last.
-    fn pause(&mut self, asked_seconds: Option<u64>) -> Option<Duration> {
+    /// Whether nothing was waited for yet.
+    fn is_fresh(&self) -> bool {
+        self.attempts == 0
+    }
+
+    /// How long to wait before the next attempt: as asked, else 1, 2, 4, … 30 seconds. `None`: it was the last. `since_signed`
+    /// includes all that was waited, and what sending took.
+    fn pause(&mut self, asked_seconds: Option<u64>, since_signed: Duration) -> Option<Duration> {
         self.attempts += 1;
         let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30));
-        self.waited_seconds = self.waited_seconds.saturating_add(seconds);
-        let goes_on = self.attempts < ATTEMPTS_MAX && self.waited_seconds <= TRYING_SECONDS_MAX;
+        let at_seconds = since_signed.as_secs().saturating_add(seconds);
+        let goes_on = self.attempts < ATTEMPTS_MAX && at_seconds <= TRYING_SECONDS_MAX;
         goes_on.then(|| Duration::from_secs(seconds))
     }
 }
 
 /// A body that tells how much of it has been read.
 struct Counted<'a> {
-    rest: &'a [u8],
+    rest: Box<dyn Read + 'a>,
     gone: u64,
     sent: &'a dyn Fn(u64),
+    fault: &'a RefCell<Option<io::Error>>,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.rest.read(buffer)?;
+        let count = self.rest.read(buffer).map_err(|error| {
+            let told = io::Error::new(error.kind(), "the body cannot be read");
+            *self.fault.borrow_mut() = Some(error);
+            told
+        })?;
         self.gone += count as u64;
         (self.sent)(self.gone);
         Ok(count)
@@ -321,16 +415,25 @@ impl Read for Counted<'_> {
 mod tests {
     use super::*;
 
-    fn pauses(asked: Option<u64>) -> Vec<u64> {
-        let mut patience = Patience::default();
-        std::iter::from_fn(|| patience.pause(asked)).map(|pause| pause.as_secs()).collect()
+    /// Pauses if each attempt takes so long.
+    fn pauses(asked: Option<u64>, attempt_seconds: u64) -> Vec<u64> {
+        let (mut patience, mut since) = (Patience::default(), Duration::ZERO);
+        std::iter::from_fn(|| {
+            since += Duration::from_secs(attempt_seconds);
+            let pause = patience.pause(asked, since)?;
+            since += pause;
+            Some(pause.as_secs())
+        })
+        .collect()
     }
 
     #[test]
     fn patience_grows_and_ends() {
-        assert_eq!(pauses(None), [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(pauses(Some(0)), [0; 7]);
-        assert_eq!(pauses(Some(200)), [200, 200, 200], "it ends while the signature is still fresh");
-        assert_eq!(pauses(Some(u64::MAX)), [0; 0]);
+        assert_eq!(pauses(None, 0), [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(pauses(Some(0), 0), [0; 7]);
+        assert_eq!(pauses(Some(200), 0), [200, 200, 200], "it ends while the signature is still fresh");
+        assert_eq!(pauses(Some(u64::MAX), 0), [0; 0]);
+        assert_eq!(pauses(None, 250), [1, 2], "sending counts, too");
+        assert_eq!(pauses(None, 601), [0; 0]);
     }
 }

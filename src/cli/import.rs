@@ -3,20 +3,25 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
 
-use crate::import::{Existing, ImportOptions, Limits, Mode, New};
+use crate::import::{Dialect, Form, Head, ImportOptions, RowsFault};
 use crate::tenant::ProgramId;
 
+use super::choices::{FileArgs, RowArgs};
 use super::client::ClientArgs;
-use super::csv_text::header_names;
+use super::column_map::ColumnMap;
 use super::download;
 use super::failure::{Exit, Failure};
 use super::operator::program_id;
 use super::output::{Output, escape};
 use super::report;
+use super::source::Source;
 use super::transfer::{Transfer, send, send_and_wait};
+
+/// Up to this size a file goes as a string of JSON, as every service of this API takes it: its documented limit of 10 MB.
+const JSON_BYTES_MAX: u64 = 10_000_000;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -24,36 +29,28 @@ use super::transfer::{Transfer, send, send_and_wait};
   roster import contacts.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
   roster import - --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 \\
     --new ignore --existing first_name,active < changes.csv
+  roster import excel.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --charset windows-1252
+  roster import theirs.csv --program 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --map map.toml
+
+A file above 10 MB, or one that is not UTF-8 with commas, is sent as it is, compressed unless the service is on this machine; a smaller one in JSON.
 
 Exit codes: 0 all rows are done; 1 the import ran, but rows or the whole file were refused; 2 yours (arguments, signature, a refused request); 3 ours (unreachable, internal). Sending again is safe: one signed request is one import.")]
 pub(super) struct ImportArgs {
-    /// The CSV file, in UTF-8; '-' is standard input
+    /// The CSV file; '-' is standard input
     file: PathBuf,
     /// The program whose contacts they are
     #[arg(long, env = "ROSTER_PROGRAM", value_name = "ID", value_parser = program_id)]
     program: ProgramId,
-    /// What to do with contacts that the program does not have
-    #[arg(long, env = "ROSTER_NEW", value_enum, default_value = "add")]
-    new: NewArg,
-    /// Which fields of contacts that the program has are set: 'all' columns of the file, some ('first_name,active'), or
-    /// 'ignore' to leave their rows out
-    #[arg(long, env = "ROSTER_EXISTING", value_name = "all|ignore|FIELDS", default_value = "all")]
-    existing: String,
-    /// When good rows take effect: 'row', also beside bad ones; 'tx', only if there is no error at all
-    #[arg(long, env = "ROSTER_MODE", value_enum, default_value = "row")]
-    mode: ModeArg,
+    #[command(flatten)]
+    rows: RowArgs,
     /// Only tell what would be done: the counts, the errors, and some of the changes
     #[arg(long, env = "ROSTER_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
-    /// Apply nothing if more than N contacts would be added
-    #[arg(long, env = "ROSTER_MAX_NEW", value_name = "N")]
-    max_new: Option<u64>,
-    /// Apply nothing if more than N contacts would be changed
-    #[arg(long, env = "ROSTER_MAX_UPDATED", value_name = "N")]
-    max_updated: Option<u64>,
-    /// Apply nothing if more than N rows fail
-    #[arg(long, env = "ROSTER_MAX_ERRORS", value_name = "N")]
-    max_errors: Option<u64>,
+    #[command(flatten)]
+    written: FileArgs,
+    /// Send the file as it is, and not in JSON, also if it is small
+    #[arg(long, env = "ROSTER_STREAM", value_parser = BoolishValueParser::new())]
+    stream: bool,
     /// Write the rows that failed to this file, with what was wrong; corrected, it can be imported as it is
     #[arg(long, env = "ROSTER_ERRORS", value_name = "FILE", conflicts_with = "no_wait")]
     errors: Option<PathBuf>,
@@ -64,28 +61,21 @@ pub(super) struct ImportArgs {
     client: ClientArgs,
 }
 
-/// `options.new`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum NewArg {
-    /// Add them
-    Add,
-    /// Leave their rows out
-    Ignore,
-}
-
-/// `options.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum ModeArg {
-    /// All good rows, unless there are more than 1,000 errors
-    Row,
-    /// All rows or none
-    Tx,
-}
-
 pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
     let client = args.client.client(None, output)?;
-    let csv = read_text(&args.file)?;
-    let transfer = Transfer { program: args.program, csv: &csv, options: options(args, &csv) };
+    let map = args.written.map.as_deref().map(ColumnMap::read).transpose()?;
+    let file = Source::open(&args.file)?;
+    let head = file.head(args.written.charset);
+    let (file, names) = match (&map, &head) {
+        (None, Ok(head)) => (file, head.names.clone()),
+        // What is wrong with the file is the service's to say.
+        (None, Err(_)) => (file, Vec::new()),
+        (Some(map), Ok(head)) => map.apply(&file, head)?,
+        (Some(_), Err(fault)) => return Err(unreadable(fault)),
+    };
+    let form = form(args, &file, &head);
+    let options = ImportOptions { dry_run: args.dry_run, ..args.rows.options(&names, form) };
+    let transfer = Transfer { program: args.program, file: &file, options, compression: args.written.compress };
     if args.no_wait {
         let accepted = send(&client, &transfer, output)?;
         if output.json {
@@ -111,40 +101,21 @@ pub(super) fn run(args: &ImportArgs, output: Output) -> Result<Exit, Failure> {
     Ok(report::exit(&seen.status))
 }
 
-fn options(args: &ImportArgs, csv: &str) -> ImportOptions {
-    let new = match args.new {
-        NewArg::Add => New::Add,
-        NewArg::Ignore => New::Ignore,
-    };
-    let mode = match args.mode {
-        ModeArg::Row => Mode::Row,
-        ModeArg::Tx => Mode::Tx,
-    };
-    let limits = Limits { new_max: args.max_new, updated_max: args.max_updated, failed_max: args.max_errors };
-    let plain = ImportOptions::new(new, existing(&args.existing, csv), mode);
-    ImportOptions { dry_run: args.dry_run, limits, ..plain }
+/// A header that is to be mapped must be read.
+fn unreadable(fault: &RowsFault) -> Failure {
+    Failure::yours(format!("the header cannot be read: {fault}"))
+        .with_remedy("If it is written in another charset, name it (--charset windows-1252); nothing was sent.")
 }
 
-fn existing(word: &str, csv: &str) -> Existing {
-    match word.trim() {
-        "ignore" => Existing::Ignore,
-        "all" => Existing::Fields(header_names(csv)),
-        list => {
-            let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-            Existing::Fields(names.map(str::to_owned).collect())
-        }
+/// How a file is sent. It does not depend on the size how it is read: what JSON would have read otherwise goes as it is.
+fn form(args: &ImportArgs, file: &Source, head: &Result<Head, RowsFault>) -> Form {
+    let charset = args.written.charset;
+    let is_other = head.as_ref().is_ok_and(|head| head.dialect != Dialect::JSON);
+    if args.stream || charset.is_some() || is_other || file.bytes() > JSON_BYTES_MAX {
+        Form::File { charset }
+    } else {
+        Form::Json
     }
-}
-
-/// The whole file, which must be UTF-8; `-` is standard input.
-fn read_text(file: &Path) -> Result<String, Failure> {
-    let bytes = read_bytes(file)?;
-    let name = file.display();
-    String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        Failure::yours(format!("{name} is not UTF-8: byte {offset} (counted from 0) does not belong there"))
-            .with_remedy("Save it as UTF-8 (in Excel: 'CSV UTF-8'); nothing was sent.")
-    })
 }
 
 /// The bytes of a file; `-` is standard input.
@@ -156,23 +127,4 @@ pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Failure> {
         std::fs::read(file)
     };
     read.map_err(|error| Failure::yours(format!("cannot read {}: {error}", file.display())))
-}
-
-/// What an import does if nothing else is said: add new contacts, set all columns of known ones, good rows beside bad.
-pub(super) fn default_options(csv: &str) -> ImportOptions {
-    ImportOptions::new(New::Add, existing("all", csv), Mode::Row)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn existing_is_a_word_or_names() {
-        let fields = |names: &[&str]| Existing::Fields(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(existing("ignore", "a,b"), Existing::Ignore);
-        assert_eq!(existing("all", "a, ,\"b c\"\n1,2,3"), fields(&["a", "b c"]));
-        assert_eq!(existing("b, a,", "a,b"), fields(&["b", "a"]));
-        assert_eq!(existing("", "a,b"), fields(&[]));
-    }
 }

@@ -6,8 +6,9 @@
 mod account;
 mod backup;
 mod cancel;
+mod choices;
 mod client;
-mod csv_text;
+mod column_map;
 mod download;
 mod export;
 mod failure;
@@ -28,9 +29,11 @@ mod settings;
 mod shell;
 mod sign;
 mod signing;
+mod source;
 mod status;
 mod token;
 mod transfer;
+mod upload;
 
 use std::process::ExitCode;
 

@@ -16,6 +16,11 @@ pub(super) fn upload(bytes: u64, output: Output) -> ProgressBar {
     bar(bytes, "{spinner} sending  {wide_bar} {bytes}/{total_bytes} {msg}", output)
 }
 
+/// A bar for a file that is read before it is sent.
+pub(super) fn preparing(bytes: u64, output: Output) -> ProgressBar {
+    bar(bytes, "{spinner} reading  {wide_bar} {bytes}/{total_bytes} {msg}", output)
+}
+
 /// A count of bytes that come, of which nobody knows how many there will be. Not where they go to the same terminal.
 pub(super) fn download(is_to_terminal: bool, output: Output) -> ProgressBar {
     let bar = bar(0, "{spinner} {bytes} ({bytes_per_sec})", Output { quiet: output.quiet || is_to_terminal, ..output });
@@ -30,8 +35,8 @@ pub(super) fn copy(output: Output) -> ProgressBar {
 }
 
 /// A bar for the rows of an import.
-pub(super) fn rows(records: u64, output: Output) -> ProgressBar {
-    let bar = bar(records, "{spinner} {prefix:8} {wide_bar} {human_pos}/{human_len} rows {msg}", output);
+pub(super) fn rows(output: Output) -> ProgressBar {
+    let bar = bar(0, "{spinner} {prefix:8} {wide_bar} {human_pos}/{human_len} rows {msg}", output);
     bar.set_prefix("waiting");
     bar.enable_steady_tick(TICK);
     bar

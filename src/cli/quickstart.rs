@@ -17,10 +17,10 @@ use crate::store::Store;
 use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Scope, TokenListing};
 use crate::wire::Status;
 
+use super::choices::default_options;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::field::NewField;
-use super::import::default_options;
 use super::location::Origin;
 use super::logging::{self, DefaultLevel};
 use super::operator::{in_store, now_ms, runtime};
@@ -29,8 +29,10 @@ use super::program::create_with_fields;
 use super::serve::{Signals, print_address, stop_on_signal};
 use super::settings::{GlobalArgs, ServiceArgs};
 use super::signing::Credentials;
+use super::source::Source;
 use super::token::Minted;
 use super::transfer::{Seen, Transfer, send_and_wait};
+use super::upload::Compression;
 use super::{report, shell};
 
 /// The file that is imported; `samples/make_contacts.py` makes it.
@@ -191,7 +193,9 @@ impl Run<'_> {
     fn import(&self) -> Result<Seen, Failure> {
         let csv = std::str::from_utf8(SAMPLE).map_err(|error| Failure::ours(format!("the sample: {error}")))?;
         let client = Client::new(Origin::parse(&self.url())?, self.prepared.credentials.clone(), self.output);
-        let transfer = Transfer { program: self.prepared.program, csv, options: default_options(csv) };
+        let (program, options) = (self.prepared.program, default_options(csv));
+        let file = &Source::of_text(csv);
+        let transfer = Transfer { program, file, options, compression: Compression::Never };
         self.output.say(format_args!("Importing {} …", self.sample.display()));
         send_and_wait(&client, &transfer, self.output)
     }
@@ -280,7 +284,6 @@ mod tests {
     use crate::contact::{ContactNumber, FieldNumber, ProgramTag, Schema};
     use crate::import::{FilePlan, Planner, Report, RowFound, RowReader};
 
-    use super::super::csv_text::header_names;
     use super::*;
 
     fn sample() -> &'static str {
@@ -309,7 +312,7 @@ mod tests {
 
     #[test]
     fn each_own_field_has_a_column() {
-        let columns = header_names(sample());
+        let columns = Source::of_text(sample()).head(None).expect("a header").names;
         for field in schema().variables() {
             assert!(columns.contains(&field.name), "{}", field.name);
         }

@@ -28,7 +28,7 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs, output: Output) -> Result<Exit, Failure> {
     let Location { origin, path } = Location::parse(&args.location)?;
     let client = args.client.client(origin, output)?;
-    let seen = if args.wait { wait(&client, &path, 0, output)? } else { look(&client, &path)? };
+    let seen = if args.wait { wait(&client, &path, || 0, output)? } else { look(&client, &path)? };
     if output.json {
         output.line(&seen.raw)?;
     } else {

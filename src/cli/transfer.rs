@@ -1,16 +1,18 @@
-//! An import over HTTP, as any client does it: build the body, send it, look until it is complete.
+//! An import over HTTP, as any client does it: build the body or take the file as it is, send it, look until it is complete.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::import::ImportOptions;
+use crate::import::{Form, ImportOptions};
 use crate::tenant::ProgramId;
-use crate::wire::{Status, write_import};
+use crate::wire::{Status, write_import, write_options};
 
 use super::client::{Answer, Client, Unreachable};
 use super::failure::Failure;
 use super::output::{Output, escape};
-use super::{csv_text, progress};
+use super::progress;
+use super::source::Source;
+use super::upload::{Compression, Upload};
 
 /// For how long a client looks every [`PACE_SECONDS`].
 const STEADY_SECONDS: u64 = 30;
@@ -25,9 +27,11 @@ pub(super) struct Transfer<'a> {
     /// Whose contacts.
     pub(super) program: ProgramId,
     /// The file.
-    pub(super) csv: &'a str,
-    /// The four options.
+    pub(super) file: &'a Source,
+    /// How it is sent ([`Form::Json`], else as it is), and what is to be done with its rows.
     pub(super) options: ImportOptions,
+    /// If it is sent as it is.
+    pub(super) compression: Compression,
 }
 
 /// A command as it was last seen.
@@ -59,13 +63,27 @@ impl Seen {
 
 /// Sends a file. It is safe to be sent again: the signature makes it one import.
 pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> Result<Accepted, Failure> {
-    let program = transfer.program.to_string();
-    let body = write_import(&program, &transfer.options, transfer.csv);
-    let bar = progress::upload(body.len() as u64, output);
-    let sent =
-        client.post(&format!("/v2/programs/{program}/participants"), body.as_bytes(), &|gone| bar.set_position(gone));
-    bar.finish_and_clear();
-    let answer = sent?;
+    let path = format!("/v2/programs/{}/participants", transfer.program);
+    let answer = match transfer.options.form {
+        Form::Json => {
+            let csv = text(transfer.file)?;
+            let body = write_import(&transfer.program.to_string(), &transfer.options, &csv);
+            drop(csv);
+            let bar = progress::upload(body.len() as u64, output);
+            let sent = client.post(&path, body.as_bytes(), &|gone| bar.set_position(gone));
+            bar.finish_and_clear();
+            sent?
+        }
+        Form::File { charset } => {
+            let packs = transfer.compression.packs(client.is_near());
+            let upload = Upload::prepare(transfer.file, charset, packs, output)?;
+            let target = format!("{path}?{}", write_options(&transfer.options));
+            let bar = progress::upload(upload.source.bytes(), output);
+            let sent = client.post_file(&target, &upload, &|gone| bar.set_position(gone));
+            bar.finish_and_clear();
+            sent?
+        }
+    };
     let location = answer.location.clone().filter(|path| path.starts_with('/')).ok_or_else(|| {
         Failure::ours(format!("the service answered {} without the path of a command", answer.status))
     })?;
@@ -75,14 +93,31 @@ pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> 
     Ok(Accepted { location, seen: Seen::of(answer)? })
 }
 
+/// The whole file, which must be UTF-8 to be sent in JSON.
+fn text(file: &Source) -> Result<String, Failure> {
+    let text = file.text().map_err(|error| Failure::yours(format!("cannot read the file: {error}")))?;
+    text.map_err(|offset| {
+        Failure::yours(format!("the file is not UTF-8: byte {offset} (counted from 0) does not belong there"))
+            .with_remedy("Name its charset (--charset windows-1252), or save it as UTF-8; nothing was sent.")
+    })
+}
+
 /// Looks at a command once.
 pub(super) fn look(client: &Client, location: &str) -> Result<Seen, Failure> {
     Seen::of(client.get(location, None, Unreachable::GiveUp)?)
 }
 
-/// Looks until a command is complete; `records` is how many rows its file has, about.
-pub(super) fn wait(client: &Client, location: &str, records: u64, output: Output) -> Result<Seen, Failure> {
-    let bar = progress::rows(records, output);
+/// Looks until a command is complete; `records` says how many rows its file has, about, and is asked only if that is shown.
+pub(super) fn wait(
+    client: &Client,
+    location: &str,
+    records: impl FnOnce() -> u64,
+    output: Output,
+) -> Result<Seen, Failure> {
+    let bar = progress::rows(output);
+    if !bar.is_hidden() {
+        bar.set_length(records());
+    }
     let seen = watch(client, location, &mut |seen| {
         if let Some(progress) = &seen.status.progress {
             progress::show(&bar, progress);
@@ -101,7 +136,7 @@ pub(super) fn send_and_wait(client: &Client, transfer: &Transfer<'_>, output: Ou
         return Ok(accepted.seen);
     }
     output.say(format_args!("Accepted as {}", escape(&accepted.location)));
-    wait(client, &accepted.location, csv_text::count_records(transfer.csv), output)
+    wait(client, &accepted.location, || transfer.file.count_records(transfer.options.form), output)
 }
 
 fn watch(client: &Client, location: &str, tell: &mut dyn FnMut(&Seen)) -> Result<Seen, Failure> {

@@ -12,7 +12,7 @@ const LOOKED_AT_BYTES: usize = 64 * 1024;
 /// How much is decoded at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The delimiters, in the order in which they win where they occur equally often.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// The longest byte order mark.
 const MARK_BYTES_MAX: usize = 3;
 
@@ -59,6 +59,28 @@ impl Charset {
             [0xff, 0xfe, ..] => Some(Charset::Utf16Le),
             [0xfe, 0xff, ..] => Some(Charset::Utf16Be),
             _ => None,
+        }
+    }
+
+    /// Text in this charset; `None` if it has not all of the characters.
+    pub(super) fn encode(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Charset::Utf8 => Some(text.as_bytes().to_vec()),
+            Charset::Utf16Le => Some(text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            Charset::Utf16Be => Some(text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+            Charset::Windows1252 => {
+                let (bytes, _, is_lossy) = WINDOWS_1252.encode(text);
+                (!is_lossy).then(|| bytes.into_owned())
+            }
+        }
+    }
+
+    /// How many bytes text takes that was read in this charset.
+    pub(super) fn bytes_of(self, text: &str) -> u64 {
+        match self {
+            Charset::Utf8 => text.len() as u64,
+            Charset::Utf16Le | Charset::Utf16Be => 2 * text.encode_utf16().count() as u64,
+            Charset::Windows1252 => text.chars().count() as u64,
         }
     }
 
@@ -175,7 +197,7 @@ fn find_delimiter(text: &[u8]) -> u8 {
     DELIMITERS[best]
 }
 
-fn decoded(source: Box<dyn Read + Send>, charset: Charset) -> Box<dyn Read + Send> {
+pub(super) fn decoded(source: Box<dyn Read + Send>, charset: Charset) -> Box<dyn Read + Send> {
     match charset.decoder() {
         None => source,
         Some(decoder) => Box::new(Decoded {

@@ -5,6 +5,7 @@ mod change;
 mod claims;
 mod form;
 mod guard;
+mod head;
 mod header;
 mod options;
 mod plan;
@@ -15,6 +16,7 @@ mod sample;
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
 pub use form::{Charset, Dialect, Form, open_rows};
 pub use guard::{ERRORS_COLUMN, Guard, ROW_COLUMN};
+pub use head::{Head, read_head};
 pub use options::{Existing, ImportOptions, Limits, Mode, New};
 pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};
 pub use report::{

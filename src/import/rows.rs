@@ -203,6 +203,17 @@ impl<R: Read> RowReader<R> {
         self.batch_of(BATCH_ROWS_MAX)
     }
 
+    /// Where the next record begins, in bytes of UTF-8 from the file's start: behind the whole line end of the one before.
+    pub(super) fn next_record_at(&mut self) -> Result<u64, RowsFault> {
+        if std::mem::take(&mut self.splitter.after_cr) {
+            if self.at == self.valid && !self.ended {
+                self.refill()?;
+            }
+            self.at += usize::from(self.chunk[self.at..self.valid].starts_with(b"\n"));
+        }
+        Ok(self.chunk_offset + self.at as u64)
+    }
+
     /// Whether everything has been read, as far as is known: false may still be followed by no batch.
     pub fn is_at_end(&self) -> bool {
         self.ended && self.at == self.valid

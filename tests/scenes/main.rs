@@ -10,6 +10,7 @@ mod postgres;
 
 mod accepting;
 mod chaos;
+mod clients;
 mod correcting;
 mod crashing;
 mod documenting;
