@@ -14,6 +14,7 @@ mod correcting;
 mod crashing;
 mod faults;
 mod importing;
+mod limits;
 mod keeping;
 mod moving;
 mod nodes;
