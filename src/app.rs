@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Workers, keep};
 use crate::config::{MasterKey, Settings};
-use crate::http::{HttpSettings, router, watch_router};
+use crate::http::{Allowance, HttpSettings, router, watch_router};
 use crate::store::moving::Movable;
 use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
 use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored, Watcher};
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
-use crate::store::{OpenAs, Store, StoreError};
+use crate::store::{OpenAs, QueueLimits, Store, StoreError};
 use crate::tenant::Secret;
 
 /// How long a client may take for the headers of a request, and a connection may be idle between two.
@@ -54,14 +54,17 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
         Role::Operator => OpenAs::Operator,
         Role::Serve => OpenAs::Server,
     };
-    let queue_max = u32::try_from(settings.queue_max).unwrap_or(u32::MAX);
+    let queue_limits = QueueLimits {
+        of_program_max: u32::try_from(settings.queue_max).unwrap_or(u32::MAX),
+        of_account_max: u32::try_from(settings.account_queue_max).unwrap_or(u32::MAX),
+    };
     match &settings.database {
         Some(url) => {
             let settings = PostgresSettings {
                 url: url.clone(),
                 master_key,
                 open_as,
-                queue_max,
+                queue_limits,
                 lease: Duration::from_secs(settings.lease_seconds),
                 connections_max: connections_max(settings, role),
                 direct_url: settings.database_direct.clone(),
@@ -70,7 +73,7 @@ pub async fn open_store(settings: &Settings, role: Role) -> Result<Arc<dyn Store
             Ok(Arc::new(PostgresStore::open(settings).await?))
         }
         None => {
-            let settings = SqliteSettings { data: settings.data.clone(), master_key, open_as, queue_max };
+            let settings = SqliteSettings { data: settings.data.clone(), master_key, open_as, queue_limits };
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(settings)).await;
             let store = opened.map_err(|_| StoreError::Fault("opening the store panicked".to_owned()))??;
             Ok(Arc::new(store))
@@ -320,6 +323,14 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
         stream_bytes_max: settings.stream_bytes_max,
         wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
+        token: Allowance {
+            requests_per_minute_max: settings.token_requests_per_minute_max,
+            uploads_max: settings.token_uploads_max,
+        },
+        account: Allowance {
+            requests_per_minute_max: settings.account_requests_per_minute_max,
+            uploads_max: settings.account_uploads_max,
+        },
     }
 }
 

@@ -19,6 +19,8 @@ pub static IMPORTS: Family = Family::new();
 pub static ROWS: Family = Family::new();
 /// Requests that came with no valid signature, by `code`.
 pub static SIGNATURE_FAILURES: Family = Family::new();
+/// Requests that a limit turned away, by `limit`.
+pub static TURNED_AWAY: Family = Family::new();
 /// Answers, by `route` (its template) and `status` (its class).
 pub static REQUESTS: Family = Family::new();
 /// How long it took to make a checked import durable.
@@ -112,6 +114,8 @@ pub fn text(queue: Option<Queue>) -> String {
     REQUESTS.print(&mut text, "roster_requests_total", &["route", "status"], "Answers");
     let help = "Requests without a valid signature";
     SIGNATURE_FAILURES.print(&mut text, "roster_signature_failures_total", &["code"], help);
+    let help = "Requests that a limit turned away";
+    TURNED_AWAY.print(&mut text, "roster_turned_away_total", &["limit"], help);
     ACCEPT.print(&mut text, "roster_accept_seconds", "How long it took to make a checked import durable");
     IMPORT.print(&mut text, "roster_import_seconds", "How long an import took, from its claim to its commit");
     text

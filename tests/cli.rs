@@ -451,6 +451,11 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         body_bytes_in_flight_max = 268435456
         stream_bytes_max = 4294967296
         queue_max = 10000
+        account_queue_max = 50000
+        token_requests_per_minute_max = 0
+        account_requests_per_minute_max = 0
+        token_uploads_max = 0
+        account_uploads_max = 0
         prefer_wait_seconds_max = 60
         drain_seconds = 5
         lease_seconds = 10

@@ -168,7 +168,7 @@ fn a_file_is_sent_signed_and_its_report_is_printed() {
     );
     assert_eq!(seen[0].line, format!("POST /v2/programs/{PROGRAM}/participants HTTP/1.1"));
     assert_eq!(seen[0].header("content-type"), Some("application/json"));
-    expect![[r#"{"options":{"absent":"ignore","existing":["phone","first_name"],"mode":"row","new":"add"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n","program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10"}"#]].assert_eq(&seen[0].body);
+    expect![[r#"{"program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10","options":{"new":"add","existing":["phone","first_name"],"mode":"row","absent":"ignore"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n"}"#]].assert_eq(&seen[0].body);
     let signature = seen[0].header("authorization").expect("signed");
     let date = seen[0].header("signalvine-date").expect("dated");
     let path = format!("/v2/programs/{PROGRAM}/participants");
@@ -273,7 +273,7 @@ fn the_options_are_sent_and_without_waiting_the_location_is_printed() {
         --- stderr
     "#]],
     );
-    expect![[r#"{"options":{"absent":"ignore","existing":["first_name","phone"],"mode":"tx","new":"ignore"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n","program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10"}"#]].assert_eq(&seen[0].body);
+    expect![[r#"{"program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10","options":{"new":"ignore","existing":["first_name","phone"],"mode":"tx","absent":"ignore"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n"}"#]].assert_eq(&seen[0].body);
     let seen = check_import(
         vec![accepted()],
         &["--no-wait", "--existing", "ignore"],
@@ -284,7 +284,7 @@ fn the_options_are_sent_and_without_waiting_the_location_is_printed() {
         --- stderr
     "#]],
     );
-    expect![[r#"{"options":{"absent":"ignore","existing":"ignore","mode":"row","new":"add"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n","program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10"}"#]].assert_eq(&seen[0].body);
+    expect![[r#"{"program":"018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore"},"participants":"phone,\"first_name\",\n2395550101,Zoë,\n"}"#]].assert_eq(&seen[0].body);
 }
 
 /// The same signature makes it one import, whatever became of the first.

@@ -74,6 +74,21 @@ pub(super) struct ServiceArgs {
     /// The most imports that may wait in one program's queue [default: 10000]
     #[arg(long, env = "ROSTER_QUEUE_MAX", value_name = "N", hide_short_help = true)]
     queue_max: Option<String>,
+    /// The most imports that may wait in all programs of one account [default: 50000]
+    #[arg(long, env = "ROSTER_ACCOUNT_QUEUE_MAX", value_name = "N", hide_short_help = true)]
+    account_queue_max: Option<String>,
+    /// The most requests in a minute with one token; 0 for any number [default: 0]
+    #[arg(long, env = "ROSTER_TOKEN_REQUESTS_PER_MINUTE_MAX", value_name = "N", hide_short_help = true)]
+    token_requests_per_minute_max: Option<String>,
+    /// The most requests in a minute with all tokens of one account; 0 for any number [default: 0]
+    #[arg(long, env = "ROSTER_ACCOUNT_REQUESTS_PER_MINUTE_MAX", value_name = "N", hide_short_help = true)]
+    account_requests_per_minute_max: Option<String>,
+    /// The most imports that come in at the same time with one token; 0 for any number [default: 0]
+    #[arg(long, env = "ROSTER_TOKEN_UPLOADS_MAX", value_name = "N", hide_short_help = true)]
+    token_uploads_max: Option<String>,
+    /// The most imports that come in at the same time with all tokens of one account; 0 for any number [default: 0]
+    #[arg(long, env = "ROSTER_ACCOUNT_UPLOADS_MAX", value_name = "N", hide_short_help = true)]
+    account_uploads_max: Option<String>,
     /// The longest 'Prefer: wait' [default: 60]
     #[arg(long, env = "ROSTER_PREFER_WAIT_SECONDS_MAX", value_name = "N", hide_short_help = true)]
     prefer_wait_seconds_max: Option<String>,
@@ -137,6 +152,11 @@ impl ServiceArgs {
             body_bytes_in_flight_max,
             stream_bytes_max,
             queue_max,
+            account_queue_max,
+            token_requests_per_minute_max,
+            account_requests_per_minute_max,
+            token_uploads_max,
+            account_uploads_max,
             prefer_wait_seconds_max,
             database_direct,
             drain_seconds,
@@ -154,6 +174,11 @@ impl ServiceArgs {
             ("body_bytes_in_flight_max", body_bytes_in_flight_max),
             ("stream_bytes_max", stream_bytes_max),
             ("queue_max", queue_max),
+            ("account_queue_max", account_queue_max),
+            ("token_requests_per_minute_max", token_requests_per_minute_max),
+            ("account_requests_per_minute_max", account_requests_per_minute_max),
+            ("token_uploads_max", token_uploads_max),
+            ("account_uploads_max", account_uploads_max),
             ("prefer_wait_seconds_max", prefer_wait_seconds_max),
             ("database_direct", database_direct),
             ("drain_seconds", drain_seconds),

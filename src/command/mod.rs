@@ -148,8 +148,22 @@ pub enum Accepted {
     SignatureReused,
     /// The `Idempotency-Key` was accepted before, over another body.
     IdempotencyKeyReused,
-    /// The program's queue is full.
-    QueueFull,
+    /// Too many wait and run already.
+    QueueFull {
+        /// Whose they are.
+        of: QueueOf,
+        /// How many there may be.
+        max: u32,
+    },
+}
+
+/// Which commands are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueueOf {
+    /// Those of the program.
+    Program,
+    /// Those of all programs of the account.
+    Account,
 }
 
 /// A signature that was accepted before.

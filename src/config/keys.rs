@@ -17,7 +17,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 20] = [
+pub(super) const KEYS: [Key; 25] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -52,6 +52,31 @@ pub(super) const KEYS: [Key; 20] = [
         name: "queue_max",
         set: |settings, text| whole(text, 1, 1_000_000).map(|number| settings.queue_max = number),
         print: |settings| Some(settings.queue_max.to_string()),
+    },
+    Key {
+        name: "account_queue_max",
+        set: |settings, text| whole(text, 1, 10_000_000).map(|number| settings.account_queue_max = number),
+        print: |settings| Some(settings.account_queue_max.to_string()),
+    },
+    Key {
+        name: "token_requests_per_minute_max",
+        set: |settings, text| whole(text, 0, 1_000_000).map(|number| settings.token_requests_per_minute_max = number),
+        print: |settings| Some(settings.token_requests_per_minute_max.to_string()),
+    },
+    Key {
+        name: "account_requests_per_minute_max",
+        set: |settings, text| whole(text, 0, 1_000_000).map(|number| settings.account_requests_per_minute_max = number),
+        print: |settings| Some(settings.account_requests_per_minute_max.to_string()),
+    },
+    Key {
+        name: "token_uploads_max",
+        set: |settings, text| whole(text, 0, 1_000_000).map(|number| settings.token_uploads_max = number),
+        print: |settings| Some(settings.token_uploads_max.to_string()),
+    },
+    Key {
+        name: "account_uploads_max",
+        set: |settings, text| whole(text, 0, 1_000_000).map(|number| settings.account_uploads_max = number),
+        print: |settings| Some(settings.account_uploads_max.to_string()),
     },
     Key {
         name: "prefer_wait_seconds_max",

@@ -44,6 +44,16 @@ pub struct Settings {
     pub stream_bytes_max: u64,
     /// The most imports that wait in one program's queue.
     pub queue_max: u64,
+    /// The most imports that wait in all queues of one account.
+    pub account_queue_max: u64,
+    /// The most requests in a minute with one token; 0: any number.
+    pub token_requests_per_minute_max: u64,
+    /// The most requests in a minute with all tokens of one account; 0: any number.
+    pub account_requests_per_minute_max: u64,
+    /// The most imports that come in at the same time with one token; 0: any number.
+    pub token_uploads_max: u64,
+    /// The most imports that come in at the same time with all tokens of one account; 0: any number.
+    pub account_uploads_max: u64,
     /// The longest `Prefer: wait`, in seconds.
     pub prefer_wait_seconds_max: u64,
     /// How long a stopping service waits for what runs, in seconds.
@@ -115,6 +125,11 @@ impl Default for Settings {
             body_bytes_in_flight_max: 256 << 20,
             stream_bytes_max: 4 << 30,
             queue_max: 10_000,
+            account_queue_max: 50_000,
+            token_requests_per_minute_max: 0,
+            account_requests_per_minute_max: 0,
+            token_uploads_max: 0,
+            account_uploads_max: 0,
             prefer_wait_seconds_max: 60,
             drain_seconds: 30,
             lease_seconds: 10,
@@ -362,7 +377,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::limits::Tally;
 use crate::metrics::{REQUESTS, SIGNATURE_FAILURES};
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
@@ -73,6 +74,8 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = Uuid::new_v4().simple().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
+    let tally = Tally::default();
+    request.extensions_mut().insert(tally.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let mut response = next.run(request).await;
@@ -85,6 +88,9 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
+    }
+    if response.status().as_u16() >= 400 {
+        tally.give_back();
     }
     count(route.as_deref(), response.status());
     log(&id, &method, &path, response.status(), started);

@@ -12,12 +12,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::HttpState;
 use super::answer::Refused;
+use super::limits::Limit;
 use crate::problem::{Code, Problem};
 
 /// The unit in which room for bodies is counted.
 pub(super) const ROOM_UNIT_BYTES: u64 = 64 * 1024;
 /// How long a body waits for room before the request is put off.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How long who had none is asked to wait, in seconds.
+const ROOM_RETRY_AFTER_S: u64 = 5;
 /// How much of a body must have arrived before the rest of its promised length is believed.
 const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
 /// How long a client may pause in the middle of a body.
@@ -78,8 +81,7 @@ async fn room_for(state: &HttpState, bytes: u64) -> Result<Option<OwnedSemaphore
     match permit {
         Ok(Ok(permit)) => Ok(Some(permit)),
         Ok(Err(_)) | Err(_) => {
-            let problem = Problem::new(Code::Busy, "Too many large requests at the same moment; nothing was queued");
-            Err(Problem { retry_after_s: Some(5), ..problem })
+            Err(Limit::Bodies.turns_away(state.settings.body_bytes_in_flight_max, ROOM_RETRY_AFTER_S))
         }
     }
 }

@@ -154,13 +154,19 @@ impl Wait {
         data: &Data,
         id: CommandId,
     ) -> Result<Option<Command>, Refused> {
-        let Some(wait) = self.0 else { return Ok(data.command(id).await?) };
+        let found = async || {
+            let command = data.command(id).await?;
+            // Before it is waited for.
+            command.is_some().then(|| data.admit()).transpose()?;
+            Ok::<_, Refused>(command)
+        };
+        let Some(wait) = self.0 else { return found().await };
         let deadline = Instant::now() + wait;
         let mut stopping = state.stopping.clone();
         loop {
             let watch = data.completions().watch(id);
             let announced = watch.announced();
-            let command = data.command(id).await?;
+            let command = found().await?;
             let is_over = command.as_ref().is_none_or(|command| matches!(command.state, CommandState::Complete { .. }));
             if is_over || Instant::now() >= deadline || *stopping.borrow() {
                 return Ok(command);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::answer::Refused;
 use super::last_use::LastUses;
-use crate::command::{Accepted, Command, CommandId, Completions, NewCommand, Remembered};
+use super::limits::{Limits, Tally, Upload};
+use crate::command::{Accepted, Clock, Command, CommandId, Completions, NewCommand, Remembered};
 use crate::contact::{Contact, ContactId, Schema};
 use crate::problem::{Code, Problem};
 use crate::store::{
@@ -21,11 +22,13 @@ use crate::tenant::{Program, ProgramId, Token};
 pub(super) struct Door {
     store: Arc<dyn Store>,
     uses: LastUses,
+    limits: Arc<Limits>,
+    clock: Clock,
 }
 
 impl Door {
-    pub(super) fn new(store: Arc<dyn Store>) -> Door {
-        Door { store, uses: LastUses::default() }
+    pub(super) fn new(store: Arc<dyn Store>, limits: Arc<Limits>, clock: Clock) -> Door {
+        Door { store, uses: LastUses::default(), limits, clock }
     }
 
     /// The token of this text, unless it is revoked. Read anew for every request, so that a revocation holds at once.
@@ -35,7 +38,7 @@ impl Door {
 
     /// What a token whose signature holds may see. Its use is noted beside the request, which does not wait for it: what fails there is
     /// tried with a later one.
-    pub(super) fn open(&self, token: Token, now_ms: i64) -> Data {
+    pub(super) fn open(&self, token: Token, tally: Tally, now_ms: i64) -> Data {
         if self.uses.is_news(token.number, now_ms) {
             let (store, number) = (Arc::clone(&self.store), token.number);
             tokio::spawn(async move {
@@ -44,7 +47,8 @@ impl Door {
                 }
             });
         }
-        Data { store: Arc::clone(&self.store), token: Arc::new(token) }
+        let (limits, clock) = (Arc::clone(&self.limits), Arc::clone(&self.clock));
+        Data { store: Arc::clone(&self.store), token: Arc::new(token), limits, clock, tally }
     }
 }
 
@@ -53,6 +57,9 @@ impl Door {
 pub(super) struct Data {
     store: Arc<dyn Store>,
     token: Arc<Token>,
+    limits: Arc<Limits>,
+    clock: Clock,
+    tally: Tally,
 }
 
 impl Data {
@@ -67,6 +74,24 @@ impl Data {
             return Err(Problem::new(Code::Forbidden, "The token may only read; nothing was changed"));
         }
         Ok(())
+    }
+
+    /// Counts the request, once, or refuses it as one too many. Whatever is more than a look-up does this by itself; a handler whose answer
+    /// is what it looked up does it when it knows that there is one, so that 404 goes before 429.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        self.tally.count(&self.limits, &self.token, (self.clock)())
+    }
+
+    /// The same for an import that comes in, for as long as what is given is kept.
+    pub(super) fn admit_upload(&self) -> Result<Upload, Problem> {
+        let upload = self.limits.upload(&self.token, (self.clock)())?;
+        self.admit()?;
+        Ok(upload)
+    }
+
+    /// Lets a request in that was accepted before: it is told so, however many have come since.
+    pub(super) fn admit_replay(&self) {
+        self.tally.let_in();
     }
 
     fn reached(&self, program: ProgramId) -> Option<()> {
@@ -87,15 +112,17 @@ impl Data {
     }
 
     /// In the order of creation.
-    pub(super) async fn programs(&self) -> Result<Vec<Program>, StoreError> {
+    pub(super) async fn programs(&self) -> Result<Vec<Program>, Refused> {
+        self.admit()?;
         let mut programs = self.store.programs(Some(self.token.account)).await?;
         programs.retain(|program| self.token.scope.reaches(program.id));
         Ok(programs)
     }
 
-    pub(super) async fn schema(&self, program: ProgramId) -> Result<Schema, StoreError> {
+    pub(super) async fn schema(&self, program: ProgramId) -> Result<Schema, Refused> {
+        self.admit()?;
         self.reaching(program)?;
-        self.store.schema(self.token.account, program).await
+        Ok(self.store.schema(self.token.account, program).await?)
     }
 
     pub(super) async fn remembered(&self, signature: &[u8; 32]) -> Result<Option<Remembered>, StoreError> {
@@ -105,6 +132,7 @@ impl Data {
     pub(super) async fn accept(&self, command: NewCommand) -> Result<Accepted, Refused> {
         self.may_write()?;
         self.reaching(command.program)?;
+        self.admit()?;
         Ok(self.store.accept(command).await?)
     }
 
@@ -125,23 +153,27 @@ impl Data {
         if self.command(command).await?.is_none() {
             return Ok(None);
         }
+        self.admit()?;
         Ok(self.store.cancel(self.token.account, command, &self.token.name, now_ms).await?)
     }
 
-    pub(super) async fn commands(&self, program: ProgramId, query: CommandQuery) -> Result<CommandPage, StoreError> {
+    pub(super) async fn commands(&self, program: ProgramId, query: CommandQuery) -> Result<CommandPage, Refused> {
+        self.admit()?;
         self.reaching(program)?;
-        self.store.commands(self.token.account, program, query).await
+        Ok(self.store.commands(self.token.account, program, query).await?)
     }
 
     /// Blocking.
-    pub(super) fn file(&self, command: &Command) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+    pub(super) fn file(&self, command: &Command) -> Result<Option<Box<dyn Read + Send>>, Refused> {
+        self.admit()?;
         self.reaching(command.program)?;
-        self.store.file(self.token.account, command)
+        Ok(self.store.file(self.token.account, command)?)
     }
 
-    pub(super) async fn contacts(&self, program: ProgramId, query: ContactQuery) -> Result<ContactPage, StoreError> {
+    pub(super) async fn contacts(&self, program: ProgramId, query: ContactQuery) -> Result<ContactPage, Refused> {
+        self.admit()?;
         self.reaching(program)?;
-        self.store.contacts(self.token.account, program, query).await
+        Ok(self.store.contacts(self.token.account, program, query).await?)
     }
 
     pub(super) async fn contacts_of_account(
@@ -149,15 +181,17 @@ impl Data {
         filter: ContactFilter,
         start: AccountPageStart,
         count: u32,
-    ) -> Result<AccountPage, StoreError> {
+    ) -> Result<AccountPage, Refused> {
+        self.admit()?;
         let Token { account, scope, .. } = self.token();
-        self.store.contacts_of_account(*account, &scope.programs, filter, start, count).await
+        Ok(self.store.contacts_of_account(*account, &scope.programs, filter, start, count).await?)
     }
 
     /// Blocking.
-    pub(super) fn snapshot(&self, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, StoreError> {
+    pub(super) fn snapshot(&self, program: ProgramId) -> Result<Box<dyn ContactSnapshot>, Refused> {
+        self.admit()?;
         self.reaching(program)?;
-        self.store.snapshot(self.token.account, program)
+        Ok(self.store.snapshot(self.token.account, program)?)
     }
 
     pub(super) async fn contact(&self, contact: ContactId) -> Result<Option<(Program, Contact)>, StoreError> {

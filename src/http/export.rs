@@ -7,11 +7,11 @@ use axum::response::Response;
 
 use super::HttpState;
 use super::answer::{Refused, RequestId};
+use super::limits::Limit;
 use super::path::{PathId, program_of};
 use super::pieces::{Broken, PieceSender, csv_answer};
 use super::signed::Signed;
 use crate::contact::Schema;
-use crate::problem::{Code, Problem};
 use crate::store::ContactSnapshot;
 use crate::tenant::Program;
 use crate::wire::{csv_header, push_csv_contact};
@@ -28,8 +28,7 @@ pub(super) async fn contacts(
 ) -> Result<Response, Refused> {
     let program = program_of(&signed, &path).await?;
     let Ok(turn) = Arc::clone(&state.exports).try_acquire_owned() else {
-        let problem = Problem::new(Code::Busy, "Too many exports are read at the moment");
-        return Err(Problem { retry_after_s: Some(RETRY_AFTER_S), ..problem }.into());
+        return Err(Limit::Exports.turns_away(EXPORTS_MAX as u64, RETRY_AFTER_S).into());
     };
     let schema = signed.data.schema(program.id).await?;
     let (data, of, request) = (signed.data.clone(), program.id, RequestId(signed.request_id.clone()));

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::answer::Refused;
 use super::commands::{Wait, status_response};
+use super::limits::{Upload, queue_full};
 use super::parameters::RawParameters;
 use super::path::{PathId, program_of};
 use super::signed::{Posted, Signed};
@@ -32,8 +33,6 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 const IDEMPOTENCY_KEY_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// A signature is remembered at least so long, and longer than it is fresh.
 const SIGNATURE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
-/// How long a client whose program's queue is full is asked to wait, in seconds.
-const QUEUE_FULL_RETRY_S: u64 = 30;
 
 pub(super) async fn accept(
     State(state): State<Arc<HttpState>>,
@@ -49,20 +48,26 @@ pub(super) async fn accept(
 
 async fn accept_json(state: &HttpState, path: &PathId, signed: Signed) -> Result<Response, Refused> {
     let program = program_of(&signed, path).await?;
-    if let Some(first) = signed.data.remembered(&signed.signature).await?
+    let first = signed.data.remembered(&signed.signature).await?;
+    if let Some(first) = first
         && first.request_digest == signed.request_digest
     {
-        return answer(state, &signed, first.command, true).await;
+        return replay(state, &signed, first.command).await;
     }
     check_media_type(&signed.headers)?;
     let key = idempotency_key(&signed)?;
     let (signed, request) = read_body(signed, program.id).await?;
+    if first.is_some() {
+        return Err(signature_reused().into());
+    }
+    let upload = signed.data.admit_upload()?;
     let import = Import {
         id: new_id(),
         program: program.id,
         key,
         options: request.options,
         payload: Payload::text(request.participants),
+        upload,
     };
     take_on(state, &signed, import).await
 }
@@ -74,6 +79,8 @@ pub(super) struct Import {
     pub(super) key: Option<IdempotencyKey>,
     pub(super) options: ImportOptions,
     pub(super) payload: Payload,
+    /// Its place among those that come in; given up when it is accepted.
+    pub(super) upload: Upload,
 }
 
 /// An id for a new command.
@@ -91,7 +98,9 @@ pub(super) fn signature_reused() -> Problem {
 pub(super) async fn take_on(state: &HttpState, signed: &Signed, import: Import) -> Result<Response, Refused> {
     let program = import.program;
     let started = Instant::now();
-    let accepted = signed.data.accept(new_command(state, signed, import)).await?;
+    let (command, upload) = new_command(state, signed, import);
+    let accepted = signed.data.accept(command).await?;
+    drop(upload);
     ACCEPT.observe(started.elapsed());
     test_point("accept.after_commit");
     if let Accepted::New(command) = accepted {
@@ -105,12 +114,14 @@ pub(super) async fn take_on(state: &HttpState, signed: &Signed, import: Import) 
             Err(Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was accepted before, with another body")
                 .into())
         }
-        Accepted::QueueFull => {
-            let problem = Problem::new(Code::Busy, "The queue of this program is full; nothing was queued");
-            let status = StatusCode::TOO_MANY_REQUESTS.as_u16();
-            Err(Problem { status, retry_after_s: Some(QUEUE_FULL_RETRY_S), ..problem }.into())
-        }
+        Accepted::QueueFull { of, max } => Err(queue_full(of, max).into()),
     }
+}
+
+/// The answer to a request that was accepted before, whatever the limits are.
+pub(super) async fn replay(state: &HttpState, signed: &Signed, command: CommandId) -> Result<Response, Refused> {
+    signed.data.admit_replay();
+    answer(state, signed, command, true).await
 }
 
 /// 202, with the command's place and its current state.
@@ -186,12 +197,12 @@ async fn read_body(signed: Signed, program: ProgramId) -> Result<(Signed, Import
     Ok((signed, request.map_err(Problem::of_faults)?))
 }
 
-fn new_command(state: &HttpState, signed: &Signed, import: Import) -> NewCommand {
-    let Import { id, program, key: idempotency, options, payload } = import;
+fn new_command(state: &HttpState, signed: &Signed, import: Import) -> (NewCommand, Upload) {
+    let Import { id, program, key: idempotency, options, payload, upload } = import;
     let window_ms = i64::try_from(state.settings.freshness.as_millis()).unwrap_or(i64::MAX);
     // Fresh until then, wherever in the window the clocks were.
     let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
-    NewCommand {
+    let command = NewCommand {
         id,
         account: signed.data.token().account,
         program,
@@ -203,5 +214,6 @@ fn new_command(state: &HttpState, signed: &Signed, import: Import) -> NewCommand
         request_digest: signed.request_digest,
         remember_until_ms: fresh_until_ms.max(signed.now_ms).saturating_add(SIGNATURE_KEPT_MS),
         idempotency,
-    }
+    };
+    (command, upload)
 }

@@ -15,6 +15,7 @@ mod failed_rows;
 mod health;
 mod imports;
 mod last_use;
+mod limits;
 mod parameters;
 mod path;
 mod pieces;
@@ -40,6 +41,8 @@ use answer::Refused;
 use data::Door;
 pub use health::watch_router;
 use health::{Watched, health};
+pub use limits::Allowance;
+use limits::Limits;
 use signed::Signed;
 
 /// The limits and windows of the HTTP API, with their units.
@@ -55,6 +58,10 @@ pub struct HttpSettings {
     pub stream_bytes_max: u64,
     /// The longest `Prefer: wait`.
     pub wait_max: Duration,
+    /// What one token may ask of this node.
+    pub token: Allowance,
+    /// What one account may, with all its tokens.
+    pub account: Allowance,
 }
 
 /// What every handler can reach.
@@ -78,9 +85,10 @@ pub(crate) struct HttpState {
 
 impl HttpState {
     fn new(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> HttpState {
+        let limits = Arc::new(Limits::new(settings.token, settings.account));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         HttpState {
-            door: Door::new(store),
+            door: Door::new(store, limits, Arc::clone(&clock)),
             settings,
             clock,
             processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),

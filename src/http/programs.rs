@@ -13,7 +13,10 @@ use crate::wire::{Envelope, ProgramItemJson, ProgramJson, SchemaJson};
 pub(super) async fn program(path: PathId, parameters: RawParameters, signed: Signed) -> Result<Response, Refused> {
     let program = program_of(&signed, &path).await?;
     match Parameters::read(parameters)?.get("type") {
-        None => Ok(json(&ProgramJson::from(&program))),
+        None => {
+            signed.data.admit()?;
+            Ok(json(&ProgramJson::from(&program)))
+        }
         Some("schema") => {
             let schema = signed.data.schema(program.id).await?;
             Ok(json(&SchemaJson::from(&schema)))

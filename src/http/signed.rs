@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Refused, RequestId};
 use super::data::Data;
+use super::limits::Tally;
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
@@ -53,6 +54,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
         let (mut parts, body) = request.into_parts();
         let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
+        let tally = parts.extensions.remove::<Tally>().unwrap_or_default();
         let now_ms = (state.clock)();
         let limit = state.settings.body_bytes_max;
         let (claim, token) = match before_the_body(state, &parts.headers, limit, now_ms).await {
@@ -74,7 +76,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
         };
         let (check, digests) = checked.run(state).await?;
         Ok(Signed {
-            data: enter(state, &parts.method, check.token, now_ms)?,
+            data: enter(state, &parts.method, (check.token, tally), now_ms)?,
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
@@ -89,8 +91,8 @@ impl FromRequest<Arc<HttpState>> for Signed {
 }
 
 /// What a request whose signature holds may see; it is refused where it may only look and does more.
-fn enter(state: &HttpState, method: &Method, token: Token, now_ms: i64) -> Result<Data, Problem> {
-    let data = state.door.open(token, now_ms);
+fn enter(state: &HttpState, method: &Method, (token, tally): (Token, Tally), now_ms: i64) -> Result<Data, Problem> {
+    let data = state.door.open(token, tally, now_ms);
     if !is_looking(method) {
         // Before anything is looked up: it tells nothing of what is there.
         data.may_write()?;
@@ -137,6 +139,7 @@ fn is_csv(headers: &HeaderMap) -> bool {
 /// A request whose body is signed by its digest. As the options are in the query, the query is signed too.
 async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refused> {
     let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
+    let tally = parts.extensions.remove::<Tally>().unwrap_or_default();
     let now_ms = (state.clock)();
     let (claim, token) = before_the_body(state, &parts.headers, state.settings.stream_bytes_max, now_ms).await?;
     let lines: Vec<&str> =
@@ -161,7 +164,7 @@ async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refus
     };
     let (check, digests) = checked.run(state).await?;
     Ok(Signed {
-        data: enter(state, &parts.method, check.token, now_ms)?,
+        data: enter(state, &parts.method, (check.token, tally), now_ms)?,
         signature: check.claim.signature,
         signed_at: check.claim.signed_at,
         now_ms,

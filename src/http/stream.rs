@@ -12,7 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Refused;
-use super::imports::{Import, answer, idempotency_key, new_id, signature_reused, take_on};
+use super::imports::{Import, idempotency_key, new_id, replay, signature_reused, take_on};
+use super::limits::Limit;
 use super::parameters::{Parameters, RawParameters};
 use super::path::{PathId, program_of};
 use super::signed::Signed;
@@ -28,6 +29,8 @@ use crate::wire::read_options;
 pub(super) const STREAMS_MAX: usize = 32;
 /// How long one more waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
+/// How long who had none is asked to wait, in seconds.
+const RETRY_AFTER_S: u64 = 5;
 /// Portions of a body that wait for the spooling thread, at most.
 const PORTIONS_AHEAD_MAX: usize = 2;
 
@@ -56,12 +59,19 @@ pub(super) async fn accept(
     match asked {
         Asked::Again(command) => {
             body::read_away(&signed.headers, body, state.settings.stream_bytes_max).await;
-            answer(state, &signed, command, true).await
+            replay(state, &signed, command).await
         }
         Asked::Import { program, options, key, coding } => {
+            let upload = match signed.data.admit_upload() {
+                Ok(upload) => upload,
+                Err(problem) => {
+                    body::drain(&signed.headers, body).await;
+                    return Err(problem.into());
+                }
+            };
             let id = new_id();
             let payload = receive(state, &signed, (program, id), coding, body).await?;
-            take_on(state, &signed, Import { id, program, key, options, payload }).await
+            take_on(state, &signed, Import { id, program, key, options, payload, upload }).await
         }
     }
 }
@@ -148,10 +158,7 @@ async fn receive(
 async fn turn(state: &HttpState) -> Result<OwnedSemaphorePermit, Problem> {
     match tokio::time::timeout(TURN_WAIT, Arc::clone(&state.streams).acquire_owned()).await {
         Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(_)) | Err(_) => {
-            let problem = Problem::new(Code::Busy, "Too many files at the same moment; nothing was queued");
-            Err(Problem { retry_after_s: Some(5), ..problem })
-        }
+        Ok(Err(_)) | Err(_) => Err(Limit::Streams.turns_away(STREAMS_MAX as u64, RETRY_AFTER_S)),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::answer::Refused;
 use super::signed::Signed;
-use super::{HttpSettings, HttpState};
+use super::{Allowance, HttpSettings, HttpState};
 use crate::problem::Problem;
 use crate::signature::{AUTHORIZATION, DATE, SCHEME, sign};
 use crate::store::sqlite::{SqliteSettings, SqliteStore};
@@ -35,6 +35,8 @@ fn settings() -> HttpSettings {
         body_bytes_in_flight_max: 1_000_000,
         stream_bytes_max: 1_000_000,
         wait_max: Duration::ZERO,
+        token: Allowance { requests_per_minute_max: 0, uploads_max: 0 },
+        account: Allowance { requests_per_minute_max: 0, uploads_max: 0 },
     }
 }
 
@@ -124,4 +126,27 @@ async fn the_use_of_a_token_is_noted_once_a_minute_and_only_where_the_signature_
         settled(&service).await;
         assert_eq!(service.last_used().await, Some(noted), "at {at}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let token = Allowance { requests_per_minute_max: 4, uploads_max: 0 };
+    let service = Still::new(HttpSettings { token, ..settings() }).await;
+    let admitted = async || service.ask("first").await.expect("it fits").data.admit();
+    for _ in 0..10 {
+        // Not signed by the token: that does not count for it. Nor does what is signed and comes to nothing.
+        let refused = service.ask("wrong").await.err().expect("it does not fit");
+        assert_eq!(refused.status, 401);
+        service.ask("first").await.map(|_| ()).expect("it fits");
+    }
+    for _ in 0..4 {
+        admitted().await.expect("within the limit");
+    }
+    let refused = admitted().await.expect_err("too many");
+    assert_eq!((refused.status, refused.code.entry().word, refused.retry_after_s), (429, "busy", Some(15)));
+    service.set(NOW + 14_000);
+    assert_eq!(admitted().await.expect_err("too early").retry_after_s, Some(1));
+    service.set(NOW + 15_000);
+    admitted().await.expect("when it was told");
+    assert_eq!(admitted().await.expect_err("one").retry_after_s, Some(15));
 }

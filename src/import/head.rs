@@ -112,7 +112,7 @@ mod tests {
             ("a\rb", &["a"], 2),
             ("\u{feff}a|b\n1|2\n", &["a", "b"], 7),
             ("\r\n\n a , \"b\nc\" \r\n\n1,2", &["a", "b\nc"], 16),
-            ("a,\"b\"x,\n1", &["a", "b", ""], 9),
+            ("a,\"b\"x,\n1", &["a", "bx", ""], 8),
         ] {
             let head = head(text.as_bytes(), None);
             assert_eq!(

@@ -22,7 +22,9 @@ use std::io::Read;
 
 use async_trait::async_trait;
 
-use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Received, Remembered};
+use crate::command::{
+    Accepted, Claim, Command, CommandId, Completions, NewCommand, QueueOf, Reach, Received, Remembered,
+};
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{
@@ -57,6 +59,26 @@ pub enum OpenAs {
     Server,
     /// An operator's command, beside a server or without one: it touches no command.
     Operator,
+}
+
+/// How many commands may wait and run; more are turned away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueLimits {
+    /// Of one program.
+    pub of_program_max: u32,
+    /// Of all programs of one account. On a home of many nodes it is rough: those that are accepted in several programs at the same moment do
+    /// not see each other.
+    pub of_account_max: u32,
+}
+
+impl QueueLimits {
+    /// How a command is turned away that finds so many of its program, and so many of its account.
+    fn full(self, of_program: i64, of_account: i64) -> Option<Accepted> {
+        let QueueLimits { of_program_max, of_account_max } = self;
+        let queues = [(QueueOf::Program, of_program, of_program_max), (QueueOf::Account, of_account, of_account_max)];
+        let (of, _, max) = queues.into_iter().find(|(_, count, max)| *count >= i64::from(*max))?;
+        Some(Accepted::QueueFull { of, max })
+    }
 }
 
 /// What an import's transaction starts from.

@@ -14,10 +14,12 @@ use super::postgres::{PostgresSettings, PostgresStore};
 use super::secrets::MasterKeySource;
 use super::sqlite::{SqliteSettings, SqliteStore};
 use super::{
-    AccountPageStart, Begin, ContactFilter, ContactPage, ContactQuery, ImportTx, Lookup, OpenAs, PageStart, Store,
-    StoreError, test_server,
+    AccountPageStart, Begin, ContactFilter, ContactPage, ContactQuery, ImportTx, Lookup, OpenAs, PageStart,
+    QueueLimits, Store, StoreError, test_server,
 };
-use crate::command::{Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, Reach};
+use crate::command::{
+    Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, QueueOf, Reach,
+};
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
     Region, ValueType,
@@ -29,14 +31,18 @@ use crate::tenant::{AccountId, NewProgram, NewToken, Program, ProgramId, Program
 
 pub(super) const NOW: i64 = 1_763_812_800_000;
 pub(super) const HOUR: i64 = 60 * 60 * 1_000;
-const QUEUE_MAX: u32 = 5;
+const QUEUE_LIMITS: QueueLimits = QueueLimits { of_program_max: 5, of_account_max: 1_000 };
 
 /// A place where a store's data lives, so that it can be opened again.
 #[async_trait]
 trait Home: Send + Sync {
-    /// Opens the store to serve; at most [`QUEUE_MAX`] commands of a program wait and run. Who served before has gone or
-    /// died, long enough ago to be missed.
-    async fn open(&self) -> Arc<dyn Store>;
+    /// Opens the store to serve; at most so many commands wait and run. Who served before has gone or died, long enough ago to be
+    /// missed.
+    async fn open_with(&self, queue_limits: QueueLimits) -> Arc<dyn Store>;
+    /// The same with [`QUEUE_LIMITS`].
+    async fn open(&self) -> Arc<dyn Store> {
+        self.open_with(QUEUE_LIMITS).await
+    }
     /// How many files there are that are not rows of a catalogue, accepted or not.
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
@@ -47,9 +53,8 @@ struct SqliteHome(tempfile::TempDir);
 
 #[async_trait]
 impl Home for SqliteHome {
-    async fn open(&self) -> Arc<dyn Store> {
-        let settings =
-            SqliteSettings { queue_max: QUEUE_MAX, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
+    async fn open_with(&self, queue_limits: QueueLimits) -> Arc<dyn Store> {
+        let settings = SqliteSettings { queue_limits, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
 
@@ -66,8 +71,9 @@ struct PostgresHome(String);
 
 #[async_trait]
 impl Home for PostgresHome {
-    async fn open(&self) -> Arc<dyn Store> {
-        let store = PostgresStore::open(settings(&self.0)).await.expect("the store opens");
+    async fn open_with(&self, queue_limits: QueueLimits) -> Arc<dyn Store> {
+        let store =
+            PostgresStore::open(PostgresSettings { queue_limits, ..settings(&self.0) }).await.expect("the store opens");
         // Nobody waits here until the leases of who died have run out.
         test_server::query_in(&self.0, "UPDATE lane SET lease_until_ms = 0");
         Arc::new(store)
@@ -89,7 +95,7 @@ pub(super) fn settings(url: &str) -> PostgresSettings {
         url: Secret::new(url.to_owned()),
         master_key: MasterKeySource::Text("0".repeat(64).into()),
         open_as: OpenAs::Server,
-        queue_max: QUEUE_MAX,
+        queue_limits: QUEUE_LIMITS,
         lease: Duration::from_secs(15),
         connections_max: 8,
         direct_url: None,
@@ -131,6 +137,7 @@ macro_rules! scenes {
 
 mod cancelling;
 mod keeping;
+mod limits;
 mod reading;
 mod receiving;
 mod tokens;
@@ -573,20 +580,22 @@ async fn expired_memories_go(home: &dyn Home) {
     }
 }
 
+const FULL: Accepted = Accepted::QueueFull { of: QueueOf::Program, max: QUEUE_LIMITS.of_program_max };
+
 async fn a_full_queue_turns_away(home: &dyn Home) {
     let store = home.open().await;
     let tenant = tenant(&*store, "One").await;
     for number in 1..=5 {
         accept(&*store, &tenant, number).await;
     }
-    assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), Accepted::QueueFull);
+    assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), FULL);
     let large = NewCommand { payload: Payload::text("x".repeat(100_000)), ..request(&tenant, 6) };
-    assert_eq!(store.accept(large).await.expect("accepted"), Accepted::QueueFull);
+    assert_eq!(store.accept(large).await.expect("accepted"), FULL);
     // What is known is told all the same.
     assert!(matches!(store.accept(request(&tenant, 5)).await.expect("accepted"), Accepted::Replayed(_)));
     // Running ones count; complete ones do not. What was turned away may be sent again as it is.
     let claim = claim(&*store).await;
-    assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), Accepted::QueueFull);
+    assert_eq!(store.accept(request(&tenant, 6)).await.expect("accepted"), FULL);
     store.finish(&claim, &report(0), "t", NOW).await.expect("finished");
     accept(&*store, &tenant, 6).await;
 }

@@ -17,6 +17,7 @@ mod documenting;
 mod examples;
 mod faults;
 mod importing;
+mod limits;
 mod keeping;
 mod migrating;
 mod moving;

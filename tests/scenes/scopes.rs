@@ -15,7 +15,7 @@ scenes!(
 );
 
 /// A further token of the client's account, with these flags.
-fn another(home: &Home, client: &Client, flags: &[&str]) -> Client {
+pub(crate) fn another(home: &Home, client: &Client, flags: &[&str]) -> Client {
     let made = home.operate(&[&["token", "create", "--account", &client.account.id, "--name", "more"], flags].concat());
     let account = Account { id: client.account.id.clone(), token: text(&made["token"]), secret: text(&made["secret"]) };
     Client { account, ..client.clone() }

@@ -39,7 +39,7 @@ fn stream_at(client: &Client, timestamp: &str, query: &str, file: &[u8]) -> Requ
         .header("signalvine-date", timestamp)
 }
 
-fn stream(client: &Client, query: &str, file: &[u8]) -> Request {
+pub(crate) fn stream(client: &Client, query: &str, file: &[u8]) -> Request {
     stream_at(client, &now(), query, file)
 }
 

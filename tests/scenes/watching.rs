@@ -6,7 +6,7 @@ use crate::harness::{Answer, Client, Home, Request, Service, contacts_csv, count
 
 scenes!(health_is_told_to_everybody_and_numbers_on_their_own_listener_only, the_numbers_are_those_of_the_imports);
 
-fn ask(address: &str, method: &'static str, path: &str) -> Answer {
+pub(crate) fn ask(address: &str, method: &'static str, path: &str) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let request =
         Request { method, path: path.to_owned(), query: String::new(), headers: Vec::new(), body: Vec::new() };
@@ -14,14 +14,14 @@ fn ask(address: &str, method: &'static str, path: &str) -> Answer {
 }
 
 /// Where a service that was asked for a second listener has it.
-fn watch_address(service: &Service) -> String {
+pub(crate) fn watch_address(service: &Service) -> String {
     let log = service.home.log();
     let line = log.lines().find(|line| line.contains("metrics are told")).unwrap();
     let address = line.split("address=").nth(1).unwrap();
     address.chars().take_while(|sign| sign.is_ascii_digit() || ['.', ':'].contains(sign)).collect()
 }
 
-fn metrics(address: &str) -> String {
+pub(crate) fn metrics(address: &str) -> String {
     let answer = ask(address, "GET", "/metrics");
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
@@ -29,7 +29,7 @@ fn metrics(address: &str) -> String {
 }
 
 /// The value of a line of the metrics; 0 where there is none.
-fn value(metrics: &str, name: &str) -> f64 {
+pub(crate) fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().unwrap())
 }

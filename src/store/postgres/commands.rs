@@ -10,7 +10,7 @@ use super::{payloads, receiving};
 use crate::command::{
     Accepted, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Payload, Remembered,
 };
-use crate::store::{CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
+use crate::store::{CommandPage, CommandQuery, QueueLimits, StateFilter, StoreError, record, refusal};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) of its token an accepting transaction clears away: more than it adds, so
@@ -102,17 +102,17 @@ async fn known_key(
 }
 
 /// Accepts a command in a transaction of its own.
-pub(super) async fn accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
-    let accepted = accept_unconfirmed(client, new, queue_max).await?;
+pub(super) async fn accept(client: &mut Lent, new: &NewCommand, limits: QueueLimits) -> Result<Accepted, StoreError> {
+    let accepted = accept_unconfirmed(client, new, limits).await?;
     match accepted {
         Accepted::New(_) => client.confirmed()?,
         Accepted::Replayed(_) => confirm(client, new.token, &new.signature).await?,
-        Accepted::SignatureReused | Accepted::IdempotencyKeyReused | Accepted::QueueFull => {}
+        Accepted::SignatureReused | Accepted::IdempotencyKeyReused | Accepted::QueueFull { .. } => {}
     }
     Ok(accepted)
 }
 
-async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Accepted, StoreError> {
+async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, limits: QueueLimits) -> Result<Accepted, StoreError> {
     if new.payload.held().len() > SMALL_BYTES_MAX {
         // Only to spare the database a large upload that is known: the transaction decides.
         match known(client, new).await? {
@@ -122,7 +122,7 @@ async fn accept_unconfirmed(client: &mut Lent, new: &NewCommand, queue_max: u32)
         }
     }
     for _ in 0..TRIES_MAX {
-        if let Some(accepted) = try_accept(client, new, queue_max).await? {
+        if let Some(accepted) = try_accept(client, new, limits).await? {
             return Ok(accepted);
         }
     }
@@ -142,10 +142,10 @@ enum Decision {
 }
 
 /// `None` if it must begin anew.
-async fn try_accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Result<Option<Accepted>, StoreError> {
+async fn try_accept(client: &mut Lent, new: &NewCommand, limits: QueueLimits) -> Result<Option<Accepted>, StoreError> {
     let accepting = || format!("accepting command {}", new.id);
     let tx = begin(client).await.context(accepting)?;
-    let decision = decide(tx.client(), new, queue_max).await?;
+    let decision = decide(tx.client(), new, limits).await?;
     if let Decision::Stored = decision {
         tx.commit().await.context(accepting)?;
         return Ok(Some(Accepted::New(new.id)));
@@ -165,7 +165,7 @@ async fn try_accept(client: &mut Lent, new: &NewCommand, queue_max: u32) -> Resu
     }
 }
 
-async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Decision, StoreError> {
+async fn decide(client: &Client, new: &NewCommand, limits: QueueLimits) -> Result<Decision, StoreError> {
     // A large upload goes before the lock, so that nobody waits for it; what is not committed leaves nothing.
     let is_large = new.payload.held().len() > SMALL_BYTES_MAX;
     if is_large {
@@ -184,8 +184,9 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
     if is_moving {
         return Err(refuse_work(client).await?);
     }
-    if lane.next_seq - lane.head >= i64::from(queue_max) {
-        return Ok(Decision::Answer(Accepted::QueueFull));
+    let of_program = lane.next_seq - lane.head;
+    if let Some(full) = limits.full(of_program, of_program + lane.beside) {
+        return Ok(Decision::Answer(full));
     }
     insert(client, new, lane.next_seq).await?;
     match &new.payload {
@@ -207,6 +208,8 @@ async fn decide(client: &Client, new: &NewCommand, queue_max: u32) -> Result<Dec
 struct Lane {
     head: i64,
     next_seq: i64,
+    /// How many wait and run in the account's other lanes, as it was when the statement began: those are not locked.
+    beside: i64,
     /// Nothing may be accepted.
     is_moving: bool,
 }
@@ -216,7 +219,12 @@ impl Lane {
         let locking = || format!("locking the queue of program {}", new.program);
         let found = client
             .query_typed_opt(
-                &format!("SELECT head, next_seq, {IS_MOVING} FROM lane WHERE program = $1 AND account = $2 FOR UPDATE"),
+                &format!(
+                    "SELECT head, next_seq, {IS_MOVING},
+                       (SELECT coalesce(sum(beside.next_seq - beside.head), 0)::bigint FROM lane AS beside
+                        WHERE beside.account = $2 AND beside.head < beside.next_seq AND beside.program <> $1)
+                     FROM lane WHERE program = $1 AND account = $2 FOR UPDATE OF lane"
+                ),
                 &[(&new.program.0, Type::UUID), (&new.account.0, Type::UUID)],
             )
             .await
@@ -226,6 +234,7 @@ impl Lane {
             head: row.try_get(0).context(locking)?,
             next_seq: row.try_get(1).context(locking)?,
             is_moving: row.try_get(2).context(locking)?,
+            beside: row.try_get(3).context(locking)?,
         }))
     }
 }

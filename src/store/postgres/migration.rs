@@ -36,6 +36,7 @@ pub(super) const STEPS: &[Step] = &[
     // Who does not know of limited tokens would take none of them, and no old secret. (That an older node which runs on lets nobody in
     // with a limited token does not hang on this: see the step.)
     Step { sql: include_str!("../../../migrations/postgres/0007_tokens.sql"), works_with: 7 },
+    Step { sql: include_str!("../../../migrations/postgres/0008_limits.sql"), works_with: 7 },
 ];
 
 /// What this program knows.

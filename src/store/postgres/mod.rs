@@ -48,7 +48,7 @@ use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
-    Forgotten, OpenAs, Past, PayloadWriter, Store, StoreError, refusal,
+    Forgotten, OpenAs, Past, PayloadWriter, QueueLimits, Store, StoreError, refusal,
 };
 use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completions, NewCommand, Reach, Remembered};
@@ -70,8 +70,8 @@ pub struct PostgresSettings {
     pub master_key: MasterKeySource,
     /// What the process does with it.
     pub open_as: OpenAs,
-    /// How many commands of one program may wait and run; more are turned away.
-    pub queue_max: u32,
+    /// How many commands may wait and run.
+    pub queue_limits: QueueLimits,
     /// How long a claim stands without being renewed: after so long the work of a node that died is taken over.
     pub lease: Duration,
     /// How many connections this node has at most; each running import holds one. One more listens for notices, and one is
@@ -99,7 +99,7 @@ struct Shared {
     queue: Queue,
     key: MasterKey,
     open_as: OpenAs,
-    queue_max: u32,
+    queue_limits: QueueLimits,
     lease_ms: i64,
     /// What this process is called in the lanes that it has claimed.
     node: String,
@@ -110,7 +110,7 @@ struct Shared {
 impl PostgresStore {
     /// Connects, and migrates the database where it lacks something.
     pub async fn open(settings: PostgresSettings) -> Result<PostgresStore, StoreError> {
-        let PostgresSettings { url, master_key, open_as, queue_max, lease, connections_max, direct_url, look_every } =
+        let PostgresSettings { url, master_key, open_as, queue_limits, lease, connections_max, direct_url, look_every } =
             settings;
         let direct = connection::sessions(direct_url.as_ref().unwrap_or(&url).expose())?;
         let pool = connection::pool(connection::sessions(url.expose())?, connections_max)?;
@@ -122,7 +122,7 @@ impl PostgresStore {
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let queue = Queue::new(look_every);
         let (node, node_id) = (node_name(), uuid::Uuid::new_v4().simple().to_string());
-        let shared = Arc::new(Shared { pool, renewals, queue, key, open_as, queue_max, lease_ms, node, node_id });
+        let shared = Arc::new(Shared { pool, renewals, queue, key, open_as, queue_limits, lease_ms, node, node_id });
         let background = match open_as {
             // It holds no claims and waits for nothing.
             OpenAs::Operator => Vec::new(),
@@ -310,7 +310,7 @@ impl Store for PostgresStore {
         test_point("accept.before_commit");
         let mut client = self.client().await?;
         let most = connection::accepted_within(command.payload.held().len());
-        let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_max)).await;
+        let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_limits)).await;
         let accepted = client.done(accepted);
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
         self.shared.queue.announce_work_everywhere();

@@ -27,18 +27,30 @@ impl SqliteStore {
         };
         let stored = if draft.is_some() { Stored::File } else { Stored::Inline };
         test_point("accept.before_commit");
-        let queue_max = self.inner.queue_max;
-        let queue = Arc::clone(&self.inner.queue);
+        let limits = self.inner.queue_limits;
+        let (queue, places, id) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.queue), new.id);
         let after = move |fate: Fate<'_, (Accepted, Option<Waiting>)>| match fate {
             Fate::Committed((_, Some(waiting))) => {
                 draft.into_iter().for_each(|draft| draft.keep());
                 queue.push(*waiting);
             }
-            Fate::Committed((_, None)) | Fate::Undone => drop(draft),
-            // Should the command be there after all when the machine is up again, its file must be, too.
-            Fate::Unknown => draft.into_iter().for_each(|draft| draft.keep()),
+            Fate::Committed((_, None)) => drop(draft),
+            Fate::Undone => {
+                queue.places.free(id);
+                drop(draft);
+            }
+            Fate::Unknown => {
+                queue.places.free(id);
+                // Should the command be there after all when the machine is up again, its file must be, too.
+                draft.into_iter().for_each(|draft| draft.keep());
+            }
         };
-        let work = move |catalogue: &Connection| commands::accept(catalogue, &new, stored, queue_max);
+        let work = move |catalogue: &Connection| {
+            let accepted = commands::accept(catalogue, &new, stored, (&places.places, limits))?;
+            // At once, not after the commit: those that share it are to be counted.
+            accepted.1.iter().for_each(|waiting| places.places.take(waiting));
+            Ok(accepted)
+        };
         self.inner.writer.write(Durability::Durable, work, after).await.map(|(accepted, _)| accepted)
     }
 }

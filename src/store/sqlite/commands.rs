@@ -6,11 +6,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::accounts::{the_program, uuid};
 use super::connection::Context;
 use super::lanes::Waiting;
+use super::places::Places;
 use crate::command::{
     Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
 };
 use crate::import::Report;
-use crate::store::{Backlog, Cancellation, CommandPage, CommandQuery, StateFilter, StoreError, record, refusal};
+use crate::store::{
+    Backlog, Cancellation, CommandPage, CommandQuery, QueueLimits, StateFilter, StoreError, record, refusal,
+};
 use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 /// How many expired signatures (and as many keys) an accepting transaction clears away: more than it adds, so that they
@@ -23,8 +26,8 @@ pub(super) enum Known {
     Signature(Accepted),
     /// The key was accepted before, under another signature.
     Key(Accepted),
-    /// The queue is full.
-    Full,
+    /// Too many wait already.
+    Full(Accepted),
 }
 
 /// Where the accepted command's file is.
@@ -48,8 +51,12 @@ pub(super) fn remembered(
         .context(|| "looking for a signature")
 }
 
-/// Whether the request is known, or finds the queue full.
-pub(super) fn known(catalogue: &Connection, new: &NewCommand, queue_max: u32) -> Result<Option<Known>, StoreError> {
+/// Whether the request is known, or finds a queue full.
+pub(super) fn known(
+    catalogue: &Connection,
+    new: &NewCommand,
+    (places, limits): (&Places, QueueLimits),
+) -> Result<Option<Known>, StoreError> {
     if let Some(Remembered { command, request_digest }) = remembered(catalogue, new.token, &new.signature)? {
         let same = request_digest == new.request_digest;
         let accepted = if same { Accepted::Replayed(command) } else { Accepted::SignatureReused };
@@ -62,11 +69,7 @@ pub(super) fn known(catalogue: &Connection, new: &NewCommand, queue_max: u32) ->
         let accepted = if same { Accepted::Replayed(command) } else { Accepted::IdempotencyKeyReused };
         return Ok(Some(Known::Key(accepted)));
     }
-    let open: u32 = catalogue
-        .prepare_cached("SELECT count(*) FROM command WHERE program = ?1 AND state <> 'complete'")
-        .and_then(|mut select| select.query_row([new.program.0.as_bytes().as_slice()], |row| row.get(0)))
-        .context(|| format!("measuring the queue of program {}", new.program))?;
-    Ok((open >= queue_max).then_some(Known::Full))
+    Ok(places.full(new.account, new.program, limits).map(Known::Full))
 }
 
 fn known_key(
@@ -95,11 +98,10 @@ pub(super) fn accept(
     catalogue: &Connection,
     new: &NewCommand,
     stored: Stored,
-    queue_max: u32,
+    (places, limits): (&Places, QueueLimits),
 ) -> Result<(Accepted, Option<Waiting>), StoreError> {
-    match known(catalogue, new, queue_max)? {
-        Some(Known::Signature(accepted)) => return Ok((accepted, None)),
-        Some(Known::Full) => return Ok((Accepted::QueueFull, None)),
+    match known(catalogue, new, (places, limits))? {
+        Some(Known::Signature(accepted) | Known::Full(accepted)) => return Ok((accepted, None)),
         Some(Known::Key(accepted)) => {
             // Also this signature is an accepted one now: sent again without the key, it is still the same request.
             if let Accepted::Replayed(command) = accepted {

@@ -25,6 +25,7 @@ mod lanes;
 mod migration;
 mod moving;
 mod payloads;
+mod places;
 mod programs;
 mod queue;
 mod readers;
@@ -56,7 +57,7 @@ use super::secrets::{MasterKey, MasterKeySource};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
-    Forgotten, OpenAs, Past, PayloadWriter, Store, StoreError, refusal,
+    Forgotten, OpenAs, Past, PayloadWriter, QueueLimits, Store, StoreError, refusal,
 };
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
@@ -78,15 +79,16 @@ pub struct SqliteSettings {
     pub master_key: MasterKeySource,
     /// What the process does with it.
     pub open_as: OpenAs,
-    /// How many commands of one program may wait and run; more are turned away.
-    pub queue_max: u32,
+    /// How many commands may wait and run.
+    pub queue_limits: QueueLimits,
 }
 
 impl SqliteSettings {
-    /// The usual: the key in the data directory, and a thousand commands a program.
+    /// The usual: the key in the data directory, and a thousand commands a program and ten thousand an account.
     pub fn new(data: PathBuf, open_as: OpenAs) -> SqliteSettings {
         let master_key = MasterKeySource::FileOrNew(data.join("master.key"));
-        SqliteSettings { data, master_key, open_as, queue_max: 1_000 }
+        let queue_limits = QueueLimits { of_program_max: 1_000, of_account_max: 10_000 };
+        SqliteSettings { data, master_key, open_as, queue_limits }
     }
 }
 
@@ -107,7 +109,7 @@ struct Inner {
     open_as: OpenAs,
     /// Whether it was moved away; then it is only read.
     standing: Standing,
-    queue_max: u32,
+    queue_limits: QueueLimits,
     lock: Option<Arc<ServingLock>>,
 }
 
@@ -115,7 +117,7 @@ impl SqliteStore {
     /// Opens a data directory, and makes or migrates what is not there yet. Blocking.
     pub fn open(settings: SqliteSettings) -> Result<SqliteStore, StoreError> {
         check_library()?;
-        let SqliteSettings { data, master_key, open_as, queue_max } = settings;
+        let SqliteSettings { data, master_key, open_as, queue_limits } = settings;
         let (programs, payloads) = make_directories(&data)?;
         let lock = if let OpenAs::Server = open_as { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
         let (catalogue, key) = open_catalogue(&data, master_key)?;
@@ -123,7 +125,7 @@ impl SqliteStore {
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
         if open_as == OpenAs::Server && standing == Standing::Free {
             payloads.remove_orphans(|command| commands::has_file(&catalogue, command))?;
-            commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.push(waiting));
+            commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.restore(waiting));
         }
         let inner = Inner {
             writer: Writer::start(catalogue)?,
@@ -135,7 +137,7 @@ impl SqliteStore {
             key,
             open_as,
             standing,
-            queue_max,
+            queue_limits,
             lock,
         };
         Ok(SqliteStore { inner: Arc::new(inner) })
@@ -342,7 +344,7 @@ impl Store for SqliteStore {
         let (queue, asked_by) = (Arc::clone(&self.inner.queue), by.to_owned());
         // A command that is complete now is passed over when its turn comes.
         let after = move |fate: Fate<'_, Option<Cancellation>>| match fate {
-            Fate::Committed(Some(Cancellation::Done)) => queue.completions.announce(command),
+            Fate::Committed(Some(Cancellation::Done)) => queue.is_over(command),
             Fate::Committed(Some(Cancellation::Asked)) => queue.cancel(command, &asked_by),
             Fate::Committed(Some(Cancellation::TooLate) | None) | Fate::Undone | Fate::Unknown => {}
         };

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::lanes::{Lanes, Waiting};
+use super::places::Places;
 use crate::command::{Claim, CommandId, Completions, Reach};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lanes: Mutex<Lanes>,
+    pub(super) places: Places,
     /// Has a permit, or has woken somebody, whenever something may be ready that nobody has been told of.
     arrived: Notify,
     /// The same, for who takes only small files.
@@ -30,6 +32,13 @@ pub(super) struct Taken {
 }
 
 impl Queue {
+    /// A command of an earlier process waits.
+    pub(super) fn restore(&self, waiting: Waiting) {
+        self.places.take(&waiting);
+        self.push(waiting);
+    }
+
+    /// A command was accepted. It has its place already.
     pub(super) fn push(&self, waiting: Waiting) {
         self.change(|lanes| lanes.push(waiting));
     }
@@ -70,7 +79,13 @@ impl Queue {
         self.progress_map().remove(&claim.command);
         self.cancelled_map().remove(&claim.command);
         self.change(|lanes| lanes.finish(claim.program, claim.sequence));
-        self.completions.announce(claim.command);
+        self.is_over(claim.command);
+    }
+
+    /// The command is complete, wherever it stands in its lane.
+    pub(super) fn is_over(&self, command: CommandId) {
+        self.places.free(command);
+        self.completions.announce(command);
     }
 
     /// The command waits again.
@@ -131,6 +146,7 @@ impl Taken {
     /// It was complete already, and must not run.
     pub(super) fn ended(mut self) {
         if let Some(waiting) = self.waiting.take() {
+            self.queue.places.free(waiting.command);
             self.queue.change(|lanes| lanes.finish(waiting.program, waiting.sequence));
         }
     }

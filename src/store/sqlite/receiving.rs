@@ -32,12 +32,11 @@ impl SqliteStore {
                 return Err(StoreError::Fault(format!("the file of {received} was to be accepted as {}", new.id)));
             }
         }
-        let queue_max = self.inner.queue_max;
+        let limits = self.inner.queue_limits;
         self.read(move |inner, catalogue| {
             // Only to spare the disk: the transaction decides.
-            match commands::known(catalogue, &new, queue_max)? {
-                Some(Known::Signature(accepted)) => Ok(Prepared::Answer(accepted)),
-                Some(Known::Full) => Ok(Prepared::Answer(Accepted::QueueFull)),
+            match commands::known(catalogue, &new, (&inner.queue.places, limits))? {
+                Some(Known::Signature(accepted) | Known::Full(accepted)) => Ok(Prepared::Answer(accepted)),
                 // A key's replay is still to be remembered by its signature.
                 Some(Known::Key(_)) | None => {
                     let draft = inner.payloads.write(new.id, new.payload.held())?.draft;

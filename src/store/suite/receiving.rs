@@ -103,7 +103,7 @@ async fn a_file_that_is_not_accepted_goes(home: &dyn Home) {
     }
     let before = home.files();
     let full = received(&*store, &tenant, 20, &file);
-    assert_eq!(store.accept(full).await.expect("turned away"), Accepted::QueueFull);
+    assert_eq!(store.accept(full).await.expect("turned away"), FULL);
     come_to(home, before).await;
     let claim = claim(&*store).await;
     let mut tx = begin(&*store, &claim, NOW);
