@@ -177,7 +177,7 @@ pub(crate) fn counts(status: &str) -> Result<Counts, String> {
     })
 }
 
-fn needed(json: &str, name: &str) -> Result<String, String> {
+pub(crate) fn needed(json: &str, name: &str) -> Result<String, String> {
     member(json, name).map(str::to_owned).ok_or_else(|| format!("no '{name}' in {json}"))
 }
 

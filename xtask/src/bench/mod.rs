@@ -8,6 +8,7 @@
 //! A case is a line of [`STEPS`] on each home; anything that brings a file in is a [`Side`].
 
 mod nodes;
+mod paging;
 mod service;
 mod shells;
 mod table;
@@ -65,9 +66,14 @@ const STEPS: [(&str, Changes); 3] = [
     ("all changed", Changes { every: 1, night: 2 }),
 ];
 
+/// How often each page is read.
+const PAGING_SAMPLES: usize = 201;
+
 struct Wanted {
     rows: u64,
     rounds: usize,
+    /// Contacts of the program that is read page by page.
+    contacts: u64,
     only: String,
     /// Another build of the service to measure beside, in place of the shells.
     against: Option<PathBuf>,
@@ -75,12 +81,13 @@ struct Wanted {
 
 impl Wanted {
     fn of(arguments: &[&str]) -> Result<Wanted, String> {
-        let mut wanted = Wanted { rows: 100_000, rounds: 5, only: String::new(), against: None };
+        let mut wanted = Wanted { rows: 100_000, rounds: 5, contacts: 1_000_000, only: String::new(), against: None };
         let mut options = Options::new(arguments);
         while let Some(name) = options.next() {
             match name {
                 "--rows" => wanted.rows = options.number(name, 100)?,
                 "--rounds" => wanted.rounds = options.number(name, 1)?,
+                "--contacts" => wanted.contacts = options.number(name, 10_000)?,
                 "--only" => options.value(name)?.clone_into(&mut wanted.only),
                 "--against" => wanted.against = Some(binary(options.value(name)?)?),
                 _ => return Err(format!("bench has no option '{name}'")),
@@ -107,7 +114,7 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         Ok(wanted) => wanted,
         Err(sentence) => {
             complain(format_args!(
-                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--only PART OF A CASE'S NAME] [--against BINARY]"
+                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--only PART OF A CASE'S NAME] [--against BINARY]"
             ));
             return ExitCode::from(2);
         }
@@ -139,7 +146,7 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
         database,
         lease_seconds: 10,
     };
-    for name in ["service", "against", "nodes"] {
+    for name in ["service", "against", "nodes", "paging"] {
         fs::create_dir(directory.join(name)).map_err(failed)?;
     }
     let mut table = table::Table::default();
@@ -174,6 +181,12 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
     table.print();
     if wanted.wants(nodes::NAME) {
         nodes::measure(&home(&binary, "nodes", Some(server.url("nodes", ""))), &server, wanted.rounds, wanted.rows)?;
+    }
+    if wanted.wants(paging::NAME) {
+        paging::measure("sqlite", &home(&binary, "paging", None), wanted.contacts, PAGING_SAMPLES)?;
+        server.query("postgres", "CREATE DATABASE paging");
+        let postgres = home(&binary, "paging", Some(server.url("paging", "")));
+        paging::measure("postgres", &postgres, wanted.contacts, PAGING_SAMPLES)?;
     }
     say(format_args!("at the end: {}", table::load()));
     Ok(())
