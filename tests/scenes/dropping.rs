@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ scenes!(
     a_request_of_days_ago_is_asked_for,
     a_name_that_comes_again_is_a_new_import,
     a_file_that_changes_in_hand_is_not_guessed_at,
+    files_survive_kills_of_both_sides,
 );
 /// What does not depend on where the service keeps its data.
 mod on_one_home {
@@ -512,11 +513,16 @@ impl Chance {
     }
 }
 
-fn two_hundred_files_survive_any_kills(home: Home) {
-    const FILES: u64 = 200;
+/// That of an earlier run, or the usual one.
+fn seed() -> u64 {
     let seed = std::env::var("ROSTER_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_125);
     eprintln!("ROSTER_CHAOS_SEED={seed}");
-    let mut chance = Chance(seed);
+    seed
+}
+
+fn two_hundred_files_survive_any_kills(home: Home) {
+    const FILES: u64 = 200;
+    let mut chance = Chance(seed());
     let service = home.serve();
     let drop = Dropped::new(&service);
     let dir_of = |number: u64| format!("{number:03}.csv");
@@ -563,6 +569,53 @@ fn two_hundred_files_survive_any_kills(home: Home) {
     eprintln!("{rounds} watchers, {kills} killed: {killed:?}");
     assert!(kills > 40, "{killed:?}");
     check_each_was_imported_once(&drop, FILES);
+}
+
+/// The service is killed too, in the middle of whatever it does for the watcher.
+fn files_survive_kills_of_both_sides(home: Home) {
+    const FILES: u64 = 30;
+    let mut chance = Chance(seed());
+    let mut service = home.serve();
+    let first = Dropped::new(&service);
+    (0..FILES).for_each(|number| first.put(&format!("{number:03}.csv"), one(number)));
+    let Dropped { client, dir, .. } = first;
+    let (mut rounds, mut of_services, mut of_watchers) = (0, 0, 0);
+    loop {
+        rounds += 1;
+        assert!(rounds < 200, "it does not come to an end");
+        let mut running = Running::start(again(&service, &client, &dir).watcher(&["--once"]));
+        let files = chance.below(3);
+        let _ = (0..files).map_while(|_| running.next()).count();
+        // Not to wait for something: this is the moment.
+        std::thread::sleep(Duration::from_millis(chance.below(20)));
+        let whom = chance.below(3);
+        if whom > 0 {
+            let _ = running.child.kill();
+        }
+        if whom < 2 {
+            service.kill();
+            of_services += 1;
+        }
+        // With nobody to send to it ends by itself.
+        while running.next().is_some() {}
+        of_watchers += i32::from(running.child.wait().unwrap().code().is_none());
+        if !service.is_running() {
+            service.start();
+        }
+        let drop = again(&service, &client, &dir);
+        if drop.dir.join("done").exists() && drop.names("done").len() == 2 * FILES as usize {
+            assert_eq!(drop.run(&[]).code, Some(0));
+            break;
+        }
+    }
+    eprintln!("{rounds} rounds, services killed: {of_services}, watchers: {of_watchers}");
+    assert!(of_services > 2 && of_watchers > 2);
+    check_each_was_imported_once(&again(&service, &client, &dir), FILES);
+}
+
+/// The same directory, whichever address the service has by now.
+fn again<'a>(service: &'a Service, client: &Client, dir: &Path) -> Dropped<'a> {
+    Dropped { service, client: Client { address: service.address.clone(), ..client.clone() }, dir: dir.to_owned() }
 }
 
 fn check_each_was_imported_once(drop: &Dropped<'_>, files: u64) {

@@ -278,8 +278,12 @@ impl Watcher<'_> {
                 self.output.say(format_args!("{text}\nThe file stays in hand and is tried again."));
                 told = Some((text, Instant::now()));
             }
-            self.stop.pause(after_seconds.map_or(pause, Duration::from_secs).min(PAUSE_MAX));
-            pause = (pause * 2).min(PAUSE_MAX);
+            if let Some(seconds) = after_seconds {
+                self.stop.pause(Duration::from_secs(seconds).min(PAUSE_MAX));
+            } else {
+                self.stop.pause(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
         }
         Ok(())
     }
