@@ -65,6 +65,7 @@ fn help() {
               backup      Copy the data directory, also while the service runs
               restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row
+              watch       Import every CSV file that is put into a directory
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file
@@ -275,6 +276,7 @@ fn usage_errors_are_yours() {
               backup      Copy the data directory, also while the service runs
               restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row
+              watch       Import every CSV file that is put into a directory
               status      Show where an import stands
               cancel      End an import before it takes effect
               export      Get all contacts of a program as a CSV file

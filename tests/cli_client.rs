@@ -579,3 +579,84 @@ fn the_clients_memory_does_not_grow_with_the_file() {
         assert!(of_large < of_small + 4 * 1024, "{args:?}: {of_small} KiB, {of_large} KiB");
     }
 }
+
+/// A directory with one file, and what a watcher makes of it.
+fn watch(answers: Vec<String>) -> (String, Vec<Seen>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("a.csv"), "phone\n2395550101\n").expect("written");
+    let path = dir.path().to_str().expect("a plain path");
+    let service = Scripted::start(answers);
+    let (shown, seen) = service.run(&["watch", path, "--program", PROGRAM, "--once", "--settle", "0"], "");
+    (shown, seen, dir)
+}
+
+#[test]
+fn a_dropped_file_is_the_same_import_however_often_it_is_sent() {
+    let busy = answer("503 Service Unavailable", "Retry-After: 0\r\n", r#"{"code":"busy","detail":"Full"}"#);
+    let limited =
+        answer("429 Too Many Requests", "Retry-After: 0\r\n", r#"{"code":"token_requests","detail":"Too many"}"#);
+    let reused = answer("422 Unprocessable Entity", "", r#"{"code":"signature_reused","detail":"Again","status":422}"#);
+    let answers = vec![busy.clone(), busy, limited, reused, accepted(), complete(false, ALL_GOOD)];
+    let (shown, seen, dir) = watch(answers);
+    expect![[r#"
+        exit 0
+        --- stdout
+        a.csv: done: s
+        --- stderr
+        a.csv: Full (503 busy)
+        The file stays in hand and is tried again.
+        a.csv: Too many (429 token_requests)
+        The file stays in hand and is tried again.
+        a.csv: Again (422 signature_reused)
+        The file stays in hand and is tried again.
+    "#]]
+    .assert_eq(&shown);
+    for again in &seen[1..5] {
+        assert_eq!(again.line, seen[0].line);
+        assert_eq!(again.bytes, b"phone\n2395550101\n");
+        // Signed anew, and known by its key.
+        assert_eq!(again.header("idempotency-key"), seen[0].header("idempotency-key"));
+    }
+    check_stream(&seen[4], "new=add&existing=phone&mode=row");
+    assert!(seen[0].header("idempotency-key").is_some_and(|key| key.len() == 36));
+    assert_ne!(seen[4].header("signalvine-date"), seen[0].header("signalvine-date"));
+    assert_eq!(seen[5].line, format!("GET {LOCATION} HTTP/1.1"));
+    let report = std::fs::read_to_string(dir.path().join("done/a.report.json")).expect("a report");
+    assert!(complete(false, ALL_GOOD).ends_with(&report), "{report}");
+    assert!(!dir.path().join("done/a.errors.csv").exists());
+}
+
+/// An answer that the service did not write says nothing about the file.
+#[test]
+fn what_a_proxy_answers_fails_no_file() {
+    for status in
+        ["403 Forbidden", "400 Bad Request", "413 Content Too Large", "404 Not Found", "301 Moved Permanently"]
+    {
+        let (shown, seen, dir) = watch(vec![answer(status, "Location: https://elsewhere.example/\r\n", "<html>")]);
+        assert!(shown.starts_with("exit 2\n") && shown.contains("a.csv:\n"), "{status}: {shown}");
+        assert_eq!((seen.len(), dir.path().join("failed").read_dir().expect("listed").count()), (1, 0), "{status}");
+        let in_hand = dir.path().join(".roster").read_dir().expect("listed").count();
+        assert_eq!(in_hand, 2, "the lock and the file");
+    }
+}
+
+#[test]
+fn a_status_that_is_kept_no_more_is_told() {
+    let gone = answer("404 Not Found", "", r#"{"code":"not_found","detail":"No such command"}"#);
+    let list = answer("200 OK", "", r#"{"items":[]}"#);
+    let (shown, seen, dir) = watch(vec![accepted(), gone.clone(), list]);
+    expect![[r#"
+        exit 2
+        --- stdout
+        a.csv: failed: It was accepted; how it ended is not known any more.
+        --- stderr
+    "#]]
+    .assert_eq(&shown);
+    assert_eq!(seen[2].line, format!("GET /v2/programs/{PROGRAM}/commands HTTP/1.1"));
+    let report = std::fs::read_to_string(dir.path().join("failed/a.report.json")).expect("a report");
+    assert!(report.contains(LOCATION) && report.contains(r#""code":"gone""#), "{report}");
+    // Where the program is not seen either, it is the token that is wrong.
+    let (shown, _, dir) = watch(vec![accepted(), gone.clone(), gone]);
+    assert!(shown.starts_with("exit 2\n") && shown.contains("kept in hand"), "{shown}");
+    assert_eq!(dir.path().join("failed").read_dir().expect("listed").count(), 0);
+}

@@ -88,11 +88,14 @@ const PLACES: &[(&str, &[&str])] = &[
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.
-const CLOCKS: [(&str, &str); 9] = [
+const CLOCKS: [(&str, &str); 12] = [
     ("app.rs", "the clock that handlers and workers are given"),
     ("cli/client.rs", "how long ago a request was signed that is sent again"),
     ("cli/operator.rs", "an operator's command is an edge"),
     ("cli/transfer.rs", "how long the client has waited"),
+    ("cli/watch/folder.rs", "for how long a file has not changed"),
+    ("cli/watch/job.rs", "how long an import was waited for"),
+    ("cli/watch/mod.rs", "for how long a trouble has lasted"),
     ("http/answer.rs", "how long an answer took, for the log"),
     ("http/commands.rs", "how long an answer is held back"),
     ("store/postgres/queue.rs", "how often progress is told to the other nodes; leases go by the database's clock"),

@@ -15,7 +15,7 @@ use ureq::{Agent, Body, SendBody};
 use crate::contact::date_time::print_ms;
 use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, DATE, explain};
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::location::Origin;
 use super::operator::now_ms;
 use super::output::{Output, escape};
@@ -60,6 +60,8 @@ pub(super) struct Client {
     origin: Origin,
     credentials: Credentials,
     output: Output,
+    /// How often one request is sent at most.
+    attempts_max: u32,
 }
 
 /// What to do where nobody answers at the address.
@@ -102,6 +104,14 @@ impl<'a> Content<'a> {
         }
     }
 
+    /// What is signed in the third line: with a file the query too, as the options are there.
+    fn signed_path(self, path: &str) -> &str {
+        match self {
+            Content::Nothing | Content::Json(_) => path.split('?').next().unwrap_or(path),
+            Content::File(_) => path,
+        }
+    }
+
     fn bytes(self) -> u64 {
         match self {
             Content::Nothing => 0,
@@ -134,10 +144,12 @@ impl<'a> Content<'a> {
 /// A request that is sent, maybe more than once, with one signature.
 struct Request<'a> {
     method: &'static str,
-    /// With a file, path and query; they are signed together then.
+    /// Path and query.
     path: &'a str,
     content: Content<'a>,
     wait_seconds: Option<u64>,
+    /// Where sent, the same import also if it is signed anew.
+    idempotency_key: Option<&'a str>,
     signed: Signed,
 }
 
@@ -169,7 +181,12 @@ impl Client {
         if origin.is_loopback() {
             config = config.proxy(None);
         }
-        Client { agent: config.build().new_agent(), origin, credentials, output }
+        Client { agent: config.build().new_agent(), origin, credentials, output, attempts_max: ATTEMPTS_MAX }
+    }
+
+    /// The same, sending each request once: for who tries again by other rules.
+    pub(super) fn once(self) -> Client {
+        Client { attempts_max: 1, ..self }
     }
 
     /// Sends a body; `sent` is told how many bytes have gone, from 0 again with each attempt.
@@ -178,8 +195,15 @@ impl Client {
     }
 
     /// Sends a file as it is to a path with its query; `sent` as above.
-    pub(super) fn post_file(&self, target: &str, upload: &Upload, sent: &dyn Fn(u64)) -> Result<Answer, Failure> {
-        self.send(&self.request("POST", target, Content::File(upload), None), sent, Unreachable::GiveUp)
+    pub(super) fn post_file(
+        &self,
+        target: &str,
+        upload: &Upload,
+        idempotency_key: Option<&str>,
+        sent: &dyn Fn(u64),
+    ) -> Result<Answer, Failure> {
+        let request = self.request("POST", target, Content::File(upload), None);
+        self.send(&Request { idempotency_key, ..request }, sent, Unreachable::GiveUp)
     }
 
     /// Whether the service is on this machine.
@@ -204,7 +228,7 @@ impl Client {
 
     /// Asks for a path whose answer is of any size. Tried again until it begins, not after that.
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::of(self.attempts_max);
         let begun = Instant::now();
         loop {
             // Signed anew each time: nothing is changed by it.
@@ -216,7 +240,7 @@ impl Client {
             }
             let refused = self.read(response).map_err(|error| self.unreached(&error))?;
             let Attempt::Answered { status, retry_after_seconds, answer } = refused else { continue };
-            let failure = self.refusal(&request, &answer);
+            let failure = self.refusal(&request, &answer, retry_after_seconds);
             match patience.pause(retry_after_seconds, begun.elapsed()).filter(|_| is_passing(status)) {
                 Some(pause) => self.pause(&failure, pause),
                 None => return Err(failure),
@@ -236,29 +260,30 @@ impl Client {
         content: Content<'a>,
         wait_seconds: Option<u64>,
     ) -> Request<'a> {
-        let signed = self.credentials.sign(method, path, content.line(), &print_ms(now_ms()));
-        Request { method, path, content, wait_seconds, signed }
+        let signed = self.credentials.sign(method, content.signed_path(path), content.line(), &print_ms(now_ms()));
+        Request { method, path, content, wait_seconds, idempotency_key: None, signed }
     }
 
     /// Sends until there is an answer that sending again would not change.
     fn send(&self, request: &Request<'_>, sent: &dyn Fn(u64), unreachable: Unreachable) -> Result<Answer, Failure> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::of(self.attempts_max);
         let begun = Instant::now();
         loop {
             let (failure, asked) = match self.attempt(request, sent) {
                 Attempt::Answered { status: 200..=299, answer, .. } => return Ok(answer),
                 Attempt::Answered { status, retry_after_seconds, answer } => {
-                    let failure = self.refusal(request, &answer);
+                    let failure = self.refusal(request, &answer, retry_after_seconds);
                     if !is_passing(status) {
                         return Err(failure);
                     }
                     (failure, retry_after_seconds)
                 }
-                Attempt::Unreadable(failure) => return Err(failure),
+                Attempt::Unreadable(failure) => return Err(failure.of(Cause::Unreadable)),
                 Attempt::NotSent(failure) if unreachable == Unreachable::GiveUp && patience.is_fresh() => {
-                    return Err(failure);
+                    return Err(failure.of(Cause::NotSent));
                 }
-                Attempt::NotSent(failure) | Attempt::Broken(failure) => (failure, None),
+                Attempt::NotSent(failure) => (failure.of(Cause::NotSent), None),
+                Attempt::Broken(failure) => (failure.of(Cause::Unknown), None),
             };
             match patience.pause(asked, begun.elapsed()) {
                 Some(pause) => self.pause(&failure, pause),
@@ -287,7 +312,7 @@ impl Client {
         request: &Request<'_>,
         (sent, fault): (&dyn Fn(u64), &RefCell<Option<io::Error>>),
     ) -> Result<Response<Body>, ureq::Error> {
-        let Request { method, path, content, wait_seconds, signed } = request;
+        let Request { method, path, content, wait_seconds, idempotency_key, signed } = request;
         let mut builder = ureq::http::Request::builder()
             .method(*method)
             .uri(self.origin.join(path))
@@ -296,6 +321,9 @@ impl Client {
             .header("Accept", "application/json");
         if let Some(seconds) = wait_seconds {
             builder = builder.header("Prefer", format!("wait={seconds}"));
+        }
+        if let Some(key) = idempotency_key {
+            builder = builder.header("Idempotency-Key", *key);
         }
         for (name, value) in content.headers() {
             builder = builder.header(name, value);
@@ -326,14 +354,17 @@ impl Client {
         Ok(Attempt::Answered { status, retry_after_seconds, answer })
     }
 
-    fn refusal(&self, request: &Request<'_>, answer: &Answer) -> Failure {
+    fn refusal(&self, request: &Request<'_>, answer: &Answer, retry_after_seconds: Option<u64>) -> Failure {
         let Request { method, path, content, signed, .. } = request;
-        if let (300..=399, Some(location)) = (answer.status, &answer.location) {
+        let failure = if let (300..=399, Some(location)) = (answer.status, &answer.location) {
             let text = format!("{} sends on to {} ({})", self.origin, escape(location), answer.status);
-            return Failure::yours(text).with_remedy("Give the service's own address as --url.");
-        }
-        let own = || explain(&self.credentials.token, method, path, content.line(), &signed.date);
-        refusal(answer.status, &answer.body, own)
+            Failure::yours(text).with_remedy("Give the service's own address as --url.")
+        } else {
+            let own =
+                || explain(&self.credentials.token, method, content.signed_path(path), content.line(), &signed.date);
+            refusal(answer.status, &answer.body, own)
+        };
+        failure.of(Cause::Refused { status: answer.status, retry_after_seconds, body: answer.body.clone() })
     }
 
     fn unreached(&self, error: &ureq::Error) -> Failure {
@@ -351,7 +382,7 @@ impl Client {
 
 /// Whether the same request may be answered otherwise a little later.
 fn is_passing(status: u16) -> bool {
-    matches!(status, 429 | 502..=504)
+    matches!(status, 408 | 429 | 502..=504)
 }
 
 /// Whether an error means that no byte of the request can have arrived, nor ever will by trying on at once.
@@ -368,12 +399,16 @@ fn is_before_sending(error: &ureq::Error) -> bool {
 }
 
 /// How much longer a request is tried.
-#[derive(Default)]
 struct Patience {
     attempts: u32,
+    attempts_max: u32,
 }
 
 impl Patience {
+    fn of(attempts_max: u32) -> Patience {
+        Patience { attempts: 0, attempts_max }
+    }
+
     /// Whether nothing was waited for yet.
     fn is_fresh(&self) -> bool {
         self.attempts == 0
@@ -385,7 +420,7 @@ impl Patience {
         self.attempts += 1;
         let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30));
         let at_seconds = since_signed.as_secs().saturating_add(seconds);
-        let goes_on = self.attempts < ATTEMPTS_MAX && at_seconds <= TRYING_SECONDS_MAX;
+        let goes_on = self.attempts < self.attempts_max && at_seconds <= TRYING_SECONDS_MAX;
         goes_on.then(|| Duration::from_secs(seconds))
     }
 }
@@ -417,7 +452,7 @@ mod tests {
 
     /// Pauses if each attempt takes so long.
     fn pauses(asked: Option<u64>, attempt_seconds: u64) -> Vec<u64> {
-        let (mut patience, mut since) = (Patience::default(), Duration::ZERO);
+        let (mut patience, mut since) = (Patience::of(ATTEMPTS_MAX), Duration::ZERO);
         std::iter::from_fn(|| {
             since += Duration::from_secs(attempt_seconds);
             let pause = patience.pause(asked, since)?;

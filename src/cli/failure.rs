@@ -8,7 +8,7 @@ use crate::config::ConfigError;
 use crate::store::StoreError;
 
 /// How a command ended, as scripts see it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Exit {
     /// Everything is done.
     Done,
@@ -22,13 +22,18 @@ pub(super) enum Exit {
 
 impl Exit {
     /// The documented numbers.
-    pub(super) fn code(self) -> ExitCode {
-        ExitCode::from(match self {
+    pub(super) fn number(self) -> u8 {
+        match self {
             Exit::Done => 0,
             Exit::RowsRefused => 1,
             Exit::Yours => 2,
             Exit::Ours => 3,
-        })
+        }
+    }
+
+    /// The same, for the end of the process.
+    pub(super) fn code(self) -> ExitCode {
+        ExitCode::from(self.number())
     }
 }
 
@@ -38,17 +43,41 @@ pub(super) struct Failure {
     /// [`Exit::Yours`] or [`Exit::Ours`].
     pub(super) exit: Exit,
     text: String,
+    /// For whoever has to go on from here.
+    pub(super) cause: Cause,
+}
+
+/// What is known of a request that had no success.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) enum Cause {
+    /// It was no request.
+    #[default]
+    Other,
+    /// Nobody was there: nothing can have been begun.
+    NotSent,
+    /// The connection broke: nobody knows what the service got.
+    Unknown,
+    /// What was to be sent cannot be read any more; the service got less than was promised.
+    Unreadable,
+    /// The service, or somebody on the way to it, answered so.
+    Refused { status: u16, retry_after_seconds: Option<u64>, body: Vec<u8> },
 }
 
 impl Failure {
     /// The caller has to change something.
     pub(super) fn yours(text: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Yours, text: text.into() }
+        Failure { exit: Exit::Yours, text: text.into(), cause: Cause::Other }
     }
 
     /// The service, the network or this program failed.
     pub(super) fn ours(text: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Ours, text: text.into() }
+        Failure { exit: Exit::Ours, text: text.into(), cause: Cause::Other }
+    }
+
+    /// With what is known of the request.
+    #[must_use]
+    pub(super) fn of(self, cause: Cause) -> Failure {
+        Failure { cause, ..self }
     }
 
     /// With words before it, on a line of their own.

@@ -34,6 +34,7 @@ mod status;
 mod token;
 mod transfer;
 mod upload;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -81,6 +82,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Send a CSV file to a service, wait, and print what happened to every row
     Import(import::ImportArgs),
+    /// Import every CSV file that is put into a directory
+    Watch(watch::WatchArgs),
     /// Show where an import stands
     Status(status::StatusArgs),
     /// End an import before it takes effect
@@ -134,6 +137,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Import(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
             import::run(&args, output)
+        }
+        Command::Watch(args) => {
+            logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;
+            watch::run(&args, output)
         }
         Command::Status(args) => {
             logging::start(&global.settings(Vec::new())?, DefaultLevel::Warn)?;

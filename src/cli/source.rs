@@ -76,6 +76,11 @@ impl Source {
         Source { head: head.into(), replaced: replaced_bytes, ..self.clone() }
     }
 
+    /// What its beginning was replaced by, if it was, and how many bytes of it.
+    pub(super) fn replaced(&self) -> Option<(&[u8], u64)> {
+        (!self.head.is_empty()).then_some((&*self.head, self.replaced))
+    }
+
     /// How many bytes it has.
     pub(super) fn bytes(&self) -> u64 {
         self.head.len() as u64 + self.count.saturating_sub(self.replaced)

@@ -79,7 +79,7 @@ pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> 
             let upload = Upload::prepare(transfer.file, charset, packs, output)?;
             let target = format!("{path}?{}", write_options(&transfer.options));
             let bar = progress::upload(upload.source.bytes(), output);
-            let sent = client.post_file(&target, &upload, &|gone| bar.set_position(gone));
+            let sent = client.post_file(&target, &upload, None, &|gone| bar.set_position(gone));
             bar.finish_and_clear();
             sent?
         }
@@ -156,7 +156,7 @@ fn watch(client: &Client, location: &str, tell: &mut dyn FnMut(&Seen)) -> Result
 }
 
 /// How long after a look the next one may be: every 2 seconds for half a minute, then ever longer.
-fn pace(since: Duration) -> Duration {
+pub(super) fn pace(since: Duration) -> Duration {
     let beyond = since.as_secs().saturating_sub(STEADY_SECONDS);
     Duration::from_secs((PACE_SECONDS + beyond / 10).min(PACE_SECONDS_MAX))
 }

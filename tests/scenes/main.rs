@@ -14,6 +14,7 @@ mod clients;
 mod correcting;
 mod crashing;
 mod documenting;
+mod dropping;
 mod examples;
 mod faults;
 mod importing;
