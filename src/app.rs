@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Workers, keep};
 use crate::config::{MasterKey, Settings};
-use crate::http::{Allowance, HttpSettings, router, watch_router};
+use crate::http::{
+    Allowance, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair, keep_renewed, router, watch_router,
+};
 use crate::store::moving::Movable;
 use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
@@ -213,6 +215,12 @@ pub enum StartError {
     /// The store did not open.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The listener's certificate or its key is of no use.
+    #[error(transparent)]
+    Certificate(#[from] UselessPair),
+    /// TLS cannot be set up.
+    #[error("setting up TLS: {0}")]
+    Tls(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
@@ -226,6 +234,7 @@ pub enum StartError {
 /// The running service.
 pub struct Service {
     address: SocketAddr,
+    scheme: &'static str,
     store: Arc<dyn Store>,
     workers: Workers,
     stopping: watch::Sender<bool>,
@@ -240,6 +249,7 @@ pub struct Service {
 impl Service {
     /// Opens the store, and starts workers and listener.
     pub async fn start(settings: &Settings) -> Result<Service, StartError> {
+        let tls = tls(settings)?;
         let at_address = |reason| StartError::Listen { address: settings.listen, reason };
         let listener = TcpListener::bind(settings.listen).map_err(at_address)?;
         let watch_listener = settings.metrics_listen.map(bind).transpose()?;
@@ -249,22 +259,34 @@ impl Service {
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
         let keeper = keep(Arc::clone(&store), kept(settings), clock(), stopped.clone());
-        let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped);
+        let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped.clone()).into_make_service();
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
-            .acceptor(NoDelayAcceptor::new())
             .handle(handle.clone())
             .first_request_timeout(HEADERS_WITHIN);
         server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
-        let server = tokio::spawn(server.serve(app.into_make_service()));
+        server.http_builder().http2().keep_alive_interval(HEADERS_WITHIN);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = match tls {
+            None => tokio::spawn(server.acceptor(NoDelayAcceptor::new()).serve(app)),
+            Some((certificate, acceptor)) => {
+                keep_renewed(certificate, clock(), stopped).map_err(|fault| StartError::Tls(fault.to_string()))?;
+                tokio::spawn(server.acceptor(acceptor).serve(app))
+            }
+        };
         let workers = Workers::start(&store, settings.workers.count(), clock());
         let drain = Duration::from_secs(settings.drain_seconds);
-        Ok(Service { address, store, workers, stopping, handle, server, watcher, keeper, drain })
+        Ok(Service { address, scheme, store, workers, stopping, handle, server, watcher, keeper, drain })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Takes no more requests, finishes those that run and the imports that have begun, and closes. What is queued stays
@@ -291,6 +313,15 @@ impl Service {
         }
         tracing::info!("stopped");
     }
+}
+
+/// What the listener shows and how it is made of it, where it is to speak TLS.
+fn tls(settings: &Settings) -> Result<Option<(Arc<Certificate>, TlsAcceptor)>, StartError> {
+    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else { return Ok(None) };
+    let files = PairFiles { certificate: certificate.clone(), key: key.clone() };
+    let certificate = Arc::new(Certificate::read(files, clock()())?);
+    let acceptor = TlsAcceptor::new(Arc::clone(&certificate)).map_err(|fault| StartError::Tls(fault.to_string()))?;
+    Ok(Some((certificate, acceptor)))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -137,6 +137,8 @@ fn help() {
                   --no-wait                       Do not wait for the result: print the command's location [env:
                                                   ROSTER_NO_WAIT]
                   --url <URL>                     The service [env: ROSTER_URL] [default: http://127.0.0.1:8080]
+                  --ca <FILE>                     For https: a file with the certificates of the authorities to
+                                                  trust, in PEM [default: the public ones] [env: ROSTER_CA]
                   --token <TOKEN>                 The token to sign with [env: ROSTER_TOKEN]
                   --secret <SECRET>               Its secret; better in the variable than as a flag, which
                                                   others can see [env: ROSTER_SECRET]
@@ -446,6 +448,8 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         # database = ""
         # database_direct = ""
         listen = "[::1]:9000"
+        # tls_certificate = ""
+        # tls_key = ""
         # metrics_listen = ""
         workers = 3
         freshness_seconds = 900

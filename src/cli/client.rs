@@ -5,11 +5,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, ErrorKind, Read};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use ureq::http::Response;
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, SendBody};
 
 use crate::contact::date_time::print_ms;
@@ -21,6 +23,7 @@ use super::operator::now_ms;
 use super::output::{Output, escape};
 use super::problem_text::refusal;
 use super::signing::{CredentialArgs, Credentials, Signed};
+use super::trust;
 use super::upload::Upload;
 
 /// How long a connection may take.
@@ -42,6 +45,9 @@ pub(super) struct ClientArgs {
     /// The service
     #[arg(long, env = "ROSTER_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// For https: a file with the certificates of the authorities to trust, in PEM [default: the public ones]
+    #[arg(long, env = "ROSTER_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     credentials: CredentialArgs,
 }
@@ -50,7 +56,8 @@ impl ClientArgs {
     /// A client for `origin`, or where that is not known, for `--url`.
     pub(super) fn client(&self, origin: Option<Origin>, output: Output) -> Result<Client, Failure> {
         let origin = origin.map_or_else(|| Origin::parse(&self.url), Ok)?;
-        Ok(Client::new(origin, self.credentials.credentials()?, output))
+        let trust = self.ca.as_deref().map(trust::only).transpose()?;
+        Ok(Client::new(origin, trust.unwrap_or_default(), self.credentials.credentials()?, output))
     }
 }
 
@@ -170,9 +177,10 @@ enum Attempt {
 
 impl Client {
     /// A client; it opens no connection yet.
-    pub(super) fn new(origin: Origin, credentials: Credentials, output: Output) -> Client {
+    pub(super) fn new(origin: Origin, trust: TlsConfig, credentials: Credentials, output: Output) -> Client {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(trust)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("roster/", env!("CARGO_PKG_VERSION")))
@@ -368,6 +376,9 @@ impl Client {
     }
 
     fn unreached(&self, error: &ureq::Error) -> Failure {
+        if let Some((complaint, remedy)) = trust::complaint(error) {
+            return Failure::ours(format!("cannot reach {}: {complaint}", self.origin)).with_remedy(remedy);
+        }
         let reason = match error {
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
@@ -389,6 +400,7 @@ fn is_passing(status: u16) -> bool {
 fn is_before_sending(error: &ureq::Error) -> bool {
     use ureq::Error::{BadUri, ConnectionFailed, HostNotFound, Http, InvalidProxyUrl, Io, Tls};
     match error {
+        error if trust::complaint(error).is_some() => true,
         BadUri(_) | Http(_) | HostNotFound | ConnectionFailed | InvalidProxyUrl | Tls(_) => true,
         Io(error) => {
             use ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};

@@ -121,6 +121,8 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
             StartError::Store(error) => error.into(),
+            StartError::Certificate(useless) => Failure::yours(useless.to_string()),
+            StartError::Tls(_) => Failure::ours(error.to_string()),
             StartError::Listen { .. } => Failure::yours(error.to_string())
                 .with_remedy("Give another address with --listen; port 0 takes any free one."),
         }

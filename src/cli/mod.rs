@@ -33,6 +33,7 @@ mod source;
 mod status;
 mod token;
 mod transfer;
+mod trust;
 mod upload;
 mod watch;
 

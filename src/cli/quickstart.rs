@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use tokio::runtime::Runtime;
+use ureq::tls::TlsConfig;
 
 use crate::app::Service;
 use crate::config::Settings;
@@ -79,6 +80,10 @@ pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) ->
     if settings.database.is_some() {
         return Err(Failure::yours("quickstart shows the service on a data directory, not on a database")
             .with_remedy("Leave --database (or ROSTER_DATABASE) out, or use 'roster serve --database'."));
+    }
+    if settings.tls_certificate.is_some() {
+        return Err(Failure::yours("quickstart imports over plain HTTP, from this very machine")
+            .with_remedy("Leave tls_certificate and tls_key out, or use 'roster serve'."));
     }
     logging::start(&settings, DefaultLevel::Warn)?;
     let runtime = runtime()?;
@@ -192,7 +197,8 @@ impl Run<'_> {
     /// Imports the sample, as any client would.
     fn import(&self) -> Result<Seen, Failure> {
         let csv = std::str::from_utf8(SAMPLE).map_err(|error| Failure::ours(format!("the sample: {error}")))?;
-        let client = Client::new(Origin::parse(&self.url())?, self.prepared.credentials.clone(), self.output);
+        let (origin, credentials) = (Origin::parse(&self.url())?, self.prepared.credentials.clone());
+        let client = Client::new(origin, TlsConfig::default(), credentials, self.output);
         let (program, options) = (self.prepared.program, default_options(csv));
         let file = &Source::of_text(csv);
         let transfer = Transfer { program, file, options, compression: Compression::Never };

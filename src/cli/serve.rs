@@ -17,7 +17,7 @@ use super::settings::{GlobalArgs, ServiceArgs};
 #[command(after_help = "Example:
   roster serve --data /var/lib/roster --listen 127.0.0.1:8080
 
-It prints 'listening on http://…' when it is ready. SIGTERM or SIGINT stops it after what runs has finished; a second one ends it at once, and what was accepted goes on at the next start.")]
+It prints 'listening on http://…' when it is ready, with a certificate 'listening on https://…'. SIGTERM or SIGINT stops it after what runs has finished; a second one ends it at once, and what was accepted goes on at the next start.")]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     service: ServiceArgs,
@@ -49,7 +49,7 @@ async fn serve(settings: &Settings, output: Output) -> Result<Exit, Failure> {
 
 /// Tells, on a line of its own, where the service listens: what scripts wait for.
 pub(super) fn print_address(service: &Service, output: Output) -> Result<(), Failure> {
-    let url = format!("http://{}", service.address());
+    let url = service.url();
     if output.json {
         return output.object(&serde_json::json!({ "listening": url }));
     }

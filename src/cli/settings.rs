@@ -56,6 +56,12 @@ pub(super) struct ServiceArgs {
     /// The address and port to listen on; port 0 takes any free one [default: 127.0.0.1:8080]
     #[arg(long, env = "ROSTER_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
+    /// Serve with TLS: the certificate, and those between it and its authority, in PEM
+    #[arg(long, env = "ROSTER_TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// Serve with TLS: the certificate's key, in PEM, not encrypted
+    #[arg(long, env = "ROSTER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<String>,
     /// How many imports run at the same time [default: one per processor core]
     #[arg(long, env = "ROSTER_WORKERS", value_name = "N")]
     workers: Option<String>,
@@ -146,6 +152,8 @@ impl ServiceArgs {
         let ServiceArgs {
             data,
             listen,
+            tls_certificate,
+            tls_key,
             workers,
             freshness_seconds,
             body_bytes_max,
@@ -168,6 +176,8 @@ impl ServiceArgs {
         let mut given = data.given();
         given.extend(present([
             ("listen", listen),
+            ("tls_certificate", tls_certificate),
+            ("tls_key", tls_key),
             ("workers", workers),
             ("freshness_seconds", freshness_seconds),
             ("body_bytes_max", body_bytes_max),

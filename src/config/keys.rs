@@ -17,11 +17,21 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 27] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
     Key { name: "listen", set: set_listen, print: |settings| Some(quoted(&settings.listen.to_string())) },
+    Key {
+        name: "tls_certificate",
+        set: |settings, text| path(text).map(|path| settings.tls_certificate = Some(path)),
+        print: |settings| settings.tls_certificate.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
+    Key {
+        name: "tls_key",
+        set: |settings, text| path(text).map(|path| settings.tls_key = Some(path)),
+        print: |settings| settings.tls_key.as_ref().map(|path| quoted(&path.to_string_lossy())),
+    },
     Key {
         name: "metrics_listen",
         set: |settings, text| address(text).map(|address| settings.metrics_listen = Some(address)),

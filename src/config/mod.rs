@@ -30,6 +30,10 @@ pub struct Settings {
     pub database_direct: Option<Secret>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The certificate that is shown there, in PEM; `None`: it speaks plain HTTP.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Where the numbers for Prometheus are told, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
     /// How many imports run at the same time.
@@ -118,6 +122,8 @@ impl Default for Settings {
             database: None,
             database_direct: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls_certificate: None,
+            tls_key: None,
             metrics_listen: None,
             workers: Workers::PerCore,
             freshness_seconds: 15 * 60,
@@ -277,7 +283,14 @@ impl Settings {
                  never come in; it must be at least that"
             )));
         }
-        Ok(())
+        let (given, lacking) = match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => ("tls_certificate", "tls_key"),
+            (None, Some(_)) => ("tls_key", "tls_certificate"),
+            (Some(_), Some(_)) | (None, None) => return Ok(()),
+        };
+        Err(ConfigError::Disagree(format!(
+            "{given} is given without {lacking}: give both to serve with TLS, or neither"
+        )))
     }
 
     /// A line of the default file, with this value if it is a key's.
@@ -377,7 +390,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

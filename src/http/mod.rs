@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod certificate;
 mod commands;
 mod contacts;
 mod data;
@@ -24,6 +25,7 @@ mod routes;
 mod signed;
 mod spool;
 mod stream;
+mod tls;
 #[cfg(test)]
 mod tests;
 
@@ -38,12 +40,14 @@ use crate::command::Clock;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
 use answer::Refused;
+pub use certificate::{Certificate, PairFiles, UselessPair, keep_renewed};
 use data::Door;
 pub use health::watch_router;
 use health::{Watched, health};
 pub use limits::Allowance;
 use limits::Limits;
 use signed::Signed;
+pub use tls::TlsAcceptor;
 
 /// The limits and windows of the HTTP API, with their units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -191,7 +191,7 @@ impl Home {
     }
 
     pub(crate) fn serve(self) -> Service {
-        let mut service = Service { home: self, child: None, address: String::new() };
+        let mut service = Service { home: self, child: None, url: String::new(), address: String::new() };
         service.start();
         service
     }
@@ -213,6 +213,9 @@ pub(crate) struct Account {
 pub(crate) struct Service {
     pub(crate) home: Home,
     child: Option<Child>,
+    /// Where it says that it listens.
+    pub(crate) url: String,
+    /// The same without the scheme.
     pub(crate) address: String,
 }
 
@@ -229,7 +232,9 @@ impl Service {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
+        let url = line.trim().strip_prefix("listening on ");
+        let address = url.and_then(|url| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")));
+        self.url = url.unwrap_or_default().to_owned();
         self.address = address.unwrap_or_else(|| panic!("the service said '{line}'")).to_owned();
         // Whatever else it says is read, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));

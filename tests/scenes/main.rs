@@ -32,4 +32,5 @@ mod sdk;
 mod signing;
 mod strangers;
 mod streaming;
+mod tls;
 mod watching;
