@@ -21,6 +21,9 @@ const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/
 /// Debian's packages of what the clients in docs/API.md are run with, beside Python, and a program of each.
 const CLIENT_PACKAGES: [&str; 3] = ["curl", "openssl", "nodejs"];
 const CLIENT_PROGRAMS: [&str; 3] = ["curl", "openssl", "node"];
+/// Debian's packages of what makes and tries out a package, and a program of each. The machine's own systemd need not run.
+const PACKAGE_PACKAGES: [&str; 4] = ["dpkg", "systemd", "iproute2", "binutils"];
+const PACKAGE_PROGRAMS: [&str; 4] = ["/usr/bin/dpkg-deb", "/usr/bin/systemd-analyze", "/bin/ip", "/usr/bin/strip"];
 /// What stands before many nodes.
 const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
 /// Debian's package of what the embedded store is measured beside.
@@ -34,7 +37,8 @@ pub(crate) fn provide() -> Result<(), String> {
     python()?;
     database()?;
     cluster()?;
-    clients()
+    clients()?;
+    packaging()
 }
 
 /// What `cargo xtask cluster` needs beside what was built.
@@ -126,6 +130,20 @@ fn clients() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{} are needed (Debian: apt-get install, as root)", CLIENT_PACKAGES.join(", ")))
+    }
+}
+
+fn packaging() -> Result<(), String> {
+    let there = || PACKAGE_PROGRAMS.iter().all(|program| Path::new(program).exists());
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", PACKAGE_PACKAGES.join(", ")));
+    install(&PACKAGE_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err(format!("{} are needed (Debian: apt-get install, as root)", PACKAGE_PACKAGES.join(", ")))
     }
 }
 
