@@ -14,7 +14,7 @@ use crate::roster::{self, text_of};
 use crate::{complain, root, say};
 
 /// Where a file of the repository is installed, and with which rights.
-const FILES: [(&str, &str, u32); 13] = [
+const FILES: [(&str, &str, u32); 16] = [
     ("packaging/roster-admin", "usr/sbin/roster-admin", 0o755),
     ("packaging/roster.service", "usr/lib/systemd/system/roster.service", 0o644),
     ("packaging/sysusers.conf", "usr/lib/sysusers.d/roster.conf", 0o644),
@@ -28,6 +28,9 @@ const FILES: [(&str, &str, u32); 13] = [
     ("docs/SCALING.md", "usr/share/doc/roster/SCALING.md", 0o644),
     ("docs/ha/patroni.yml", "usr/share/doc/roster/ha/patroni.yml", 0o644),
     ("docs/ha/haproxy.cfg", "usr/share/doc/roster/ha/haproxy.cfg", 0o644),
+    ("docs/observability/roster.dashboard.json", "usr/share/doc/roster/observability/roster.dashboard.json", 0o644),
+    ("docs/observability/roster.rules.test.yml", "usr/share/doc/roster/observability/roster.rules.test.yml", 0o644),
+    ("docs/observability/roster.rules.yml", "usr/share/doc/roster/observability/roster.rules.yml", 0o644),
 ];
 
 /// The same, compressed.

@@ -25,6 +25,9 @@ const CONTENTS: &str = "\
 -rw-r--r-- root/root ./usr/share/doc/roster/copyright
 -rw-r--r-- root/root ./usr/share/doc/roster/ha/haproxy.cfg
 -rw-r--r-- root/root ./usr/share/doc/roster/ha/patroni.yml
+-rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.dashboard.json
+-rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.rules.test.yml
+-rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.rules.yml
 -rw-r--r-- root/root ./usr/share/lintian/overrides/roster
 -rw-r--r-- root/root ./usr/share/man/man1/roster.1.gz
 -rw-r--r-- root/root ./usr/share/man/man8/roster-admin.8.gz
