@@ -14,37 +14,57 @@ const BUCKETS_S: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 600.0];
 
 /// Imports that came to an end, by `outcome`: `applied`, or why not.
-pub static IMPORTS: Family = Family::new();
+pub static IMPORTS: Family =
+    Family::of(&["applied", "tx_errors", "too_many_errors", "file_error", "limit", "dry_run", "cancelled", "fault"]);
 /// Rows of imports that were applied, by `outcome`.
-pub static ROWS: Family = Family::new();
+pub static ROWS: Family = Family::of(&["added", "updated", "unchanged", "ignored", "failed"]);
 /// Requests that came with no valid signature, by `code`.
-pub static SIGNATURE_FAILURES: Family = Family::new();
+pub static SIGNATURE_FAILURES: Family =
+    Family::of(&["signature_missing", "signature_malformed", "unknown_token", "clock_off", "signature_mismatch"]);
 /// Requests that a limit turned away, by `limit`.
-pub static TURNED_AWAY: Family = Family::new();
+pub static TURNED_AWAY: Family = Family::of(&[
+    "token_requests",
+    "account_requests",
+    "token_uploads",
+    "account_uploads",
+    "program_queue",
+    "account_queue",
+    "bodies",
+    "streams",
+    "exports",
+]);
 /// Answers, by `route` (its template) and `status` (its class).
-pub static REQUESTS: Family = Family::new();
+pub static REQUESTS: Family = Family::of(&[]);
 /// How long it took to make a checked import durable.
 pub static ACCEPT: Histogram = Histogram::new();
 /// How long an import took, from its claim to its commit, all tries together.
 pub static IMPORT: Histogram = Histogram::new();
 
 /// Counts by the values of their labels.
-pub struct Family(Mutex<BTreeMap<Vec<String>, u64>>);
+pub struct Family {
+    counts: Mutex<BTreeMap<Vec<String>, u64>>,
+    /// Values of the one label that are told from the start, as 0: Prometheus does not see the first one of what was not there before.
+    expected: &'static [&'static str],
+}
 
 impl Family {
-    const fn new() -> Family {
-        Family(Mutex::new(BTreeMap::new()))
+    const fn of(expected: &'static [&'static str]) -> Family {
+        Family { counts: Mutex::new(BTreeMap::new()), expected }
     }
 
     /// Counts so many more. The values must be of a small, fixed set.
     pub fn add(&self, values: &[&str], more: u64) {
-        let mut counts = lock(&self.0);
+        let mut counts = lock(&self.counts);
         *counts.entry(values.iter().map(|value| (*value).to_owned()).collect()).or_insert(0) += more;
     }
 
     fn print(&self, text: &mut String, name: &str, labels: &[&str], help: &str) {
         head(text, name, "counter", help);
-        for (values, count) in lock(&self.0).iter() {
+        let mut counts = lock(&self.counts);
+        for value in self.expected {
+            counts.entry(vec![(*value).to_owned()]).or_insert(0);
+        }
+        for (values, count) in counts.iter() {
             let pairs: Vec<String> =
                 labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
             let _ = writeln!(text, "{name}{{{}}} {count}", pairs.join(","));
@@ -141,7 +161,7 @@ mod tests {
 
     #[test]
     fn counts_are_told_by_their_labels() {
-        let family = Family::new();
+        let family = Family::of(&[]);
         family.add(&["/v2/{x}", "2xx"], 2);
         family.add(&["/v2/{x}", "2xx"], 1);
         family.add(&["a\"b\\c\nd", "4xx"], 1);
@@ -154,6 +174,15 @@ mod tests {
             some_total{route="a\"b\\c\nd",status="4xx"} 1
         "#]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn what_is_expected_is_told_before_it_happens() {
+        let family = Family::of(&["applied", "fault"]);
+        family.add(&["applied"], 2);
+        let mut text = String::new();
+        family.print(&mut text, "some_total", &["outcome"], "Some");
+        assert!(text.ends_with("some_total{outcome=\"applied\"} 2\nsome_total{outcome=\"fault\"} 0\n"), "{text}");
     }
 
     #[test]

@@ -214,3 +214,43 @@ fn a_large_file_that_is_refused_is_refused_in_words() {
     assert!(text(&refused.stderr).contains("(413 too_large)"), "{}", text(&refused.stderr));
     assert_eq!(Served { child, url }.stop(), Some(0));
 }
+
+/// What systemd is told of a service of `Type=notify`, in this order and at the right moments.
+#[test]
+fn a_service_manager_is_told_that_it_is_ready_that_it_lives_and_that_it_stops() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket");
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
+    let told = || {
+        let mut words = [0; 200];
+        let length = manager.recv(&mut words).expect("a word");
+        text(&words[..length]).to_owned()
+    };
+    let mut child = command(
+        &dir.path().join("data"),
+        &["serve", "--listen", "127.0.0.1:0", "--drain-seconds", "7"],
+        &[("NOTIFY_SOCKET", socket.to_str().expect("a path")), ("WATCHDOG_USEC", "200000")],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::null())
+    .spawn()
+    .expect("it starts");
+    let first = told();
+    let url = first.strip_prefix("READY=1\nSTATUS=listening on ").expect("ready").to_owned();
+    // It is ready: whoever comes now is answered.
+    std::net::TcpStream::connect(url.strip_prefix("http://").expect("an address")).expect("answered");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line.trim_end(), format!("listening on {url}"));
+    assert_eq!([told(), told()], ["WATCHDOG=1", "WATCHDOG=1"]);
+
+    assert_eq!(Served { child, url }.stop(), Some(0));
+    let mut last = told();
+    while last == "WATCHDOG=1" {
+        last = told();
+    }
+    assert_eq!(last, "STOPPING=1\nSTATUS=stopping: what runs may finish\nEXTEND_TIMEOUT_USEC=37000000");
+    manager.set_nonblocking(true).expect("set");
+    manager.recv(&mut [0; 9]).expect_err("that was the last word");
+}

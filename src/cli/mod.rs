@@ -17,6 +17,7 @@ mod import;
 mod location;
 mod logging;
 mod migrate;
+mod notify;
 mod operator;
 mod output;
 mod problem_text;

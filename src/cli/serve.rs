@@ -1,5 +1,7 @@
 //! `roster serve`: runs the service until it is told to stop.
 
+use std::time::Duration;
+
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,6 +11,7 @@ use crate::config::Settings;
 
 use super::failure::{Exit, Failure};
 use super::logging::{self, DefaultLevel};
+use super::notify::Manager;
 use super::operator::runtime;
 use super::output::Output;
 use super::settings::{GlobalArgs, ServiceArgs};
@@ -17,7 +20,7 @@ use super::settings::{GlobalArgs, ServiceArgs};
 #[command(after_help = "Example:
   roster serve --data /var/lib/roster --listen 127.0.0.1:8080
 
-It prints 'listening on http://…' when it is ready, with a certificate 'listening on https://…'. SIGTERM or SIGINT stops it after what runs has finished; a second one ends it at once, and what was accepted goes on at the next start.")]
+It prints 'listening on http://…' when it is ready, with a certificate 'listening on https://…', and tells a service manager that asks (systemd's Type=notify). SIGTERM or SIGINT stops it after what runs has finished; a second one ends it at once, and what was accepted goes on at the next start.")]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     service: ServiceArgs,
@@ -44,7 +47,14 @@ async fn serve(settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let service = Service::start(settings).await?;
     print_address(&service, output)?;
-    stop_on_signal(service, &mut signals, output).await
+    let manager = Manager::of_environment();
+    manager.ready(service.address());
+    tokio::select! {
+        () = signals.next() => (),
+        () = manager.keep_alive(service.address()) => (),
+    }
+    manager.stopping(Duration::from_secs(settings.drain_seconds));
+    stop(service, &mut signals, output).await
 }
 
 /// Tells, on a line of its own, where the service listens: what scripts wait for.
@@ -59,6 +69,10 @@ pub(super) fn print_address(service: &Service, output: Output) -> Result<(), Fai
 /// Waits for a signal, then stops; a second signal ends it at once.
 pub(super) async fn stop_on_signal(service: Service, signals: &mut Signals, output: Output) -> Result<Exit, Failure> {
     signals.next().await;
+    stop(service, signals, output).await
+}
+
+async fn stop(service: Service, signals: &mut Signals, output: Output) -> Result<Exit, Failure> {
     output.say("stopping: what runs may finish; a second signal ends it at once");
     tokio::select! {
         () = service.stop() => Ok(Exit::Done),

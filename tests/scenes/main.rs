@@ -23,6 +23,7 @@ mod keeping;
 mod migrating;
 mod moving;
 mod nodes;
+mod observability;
 mod ordering;
 mod python;
 mod reading;

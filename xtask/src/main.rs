@@ -11,6 +11,8 @@ mod http;
 mod memory;
 mod needs;
 mod options;
+mod package;
+mod package_check;
 mod phone_table;
 #[path = "../../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
@@ -33,6 +35,9 @@ const USAGE: &str = "usage: cargo xtask <tool>
                 prints a table
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
+  package [--debug | --check]
+                the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
+                in a box of its own: installed, started, upgraded, rebooted, removed
   phone-table   makes the table of North American phones anew, after an update of rlibphonenumber";
 
 fn main() -> ExitCode {
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         ["cluster", arguments @ ..] => cluster::run(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
+        ["package", arguments @ ..] => package::run(arguments),
         ["phone-table"] => phone_table::run(),
         _ => {
             complain(USAGE);

@@ -21,6 +21,12 @@ const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/
 /// Debian's packages of what the clients in docs/API.md are run with, beside Python, and a program of each.
 const CLIENT_PACKAGES: [&str; 3] = ["curl", "openssl", "nodejs"];
 const CLIENT_PROGRAMS: [&str; 3] = ["curl", "openssl", "node"];
+/// Debian's packages of what makes and tries out a package, and a program of each. The machine's own systemd need not run.
+const PACKAGE_PACKAGES: [&str; 4] = ["dpkg", "systemd", "iproute2", "binutils"];
+const PACKAGE_PROGRAMS: [&str; 4] = ["/usr/bin/dpkg-deb", "/usr/bin/systemd-analyze", "/bin/ip", "/usr/bin/strip"];
+/// Debian's package that has what reads Prometheus' rules. Only that program is taken out of it: a server that starts is not wanted.
+const RULES_PACKAGE: &str = "prometheus";
+const RULES_PROGRAM: &str = "promtool";
 /// What stands before many nodes.
 const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
 /// Debian's package of what the embedded store is measured beside.
@@ -34,7 +40,9 @@ pub(crate) fn provide() -> Result<(), String> {
     python()?;
     database()?;
     cluster()?;
-    clients()
+    clients()?;
+    packaging()?;
+    rules()
 }
 
 /// What `cargo xtask cluster` needs beside what was built.
@@ -126,6 +134,46 @@ fn clients() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{} are needed (Debian: apt-get install, as root)", CLIENT_PACKAGES.join(", ")))
+    }
+}
+
+fn packaging() -> Result<(), String> {
+    let there = || PACKAGE_PROGRAMS.iter().all(|program| Path::new(program).exists());
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", PACKAGE_PACKAGES.join(", ")));
+    install(&PACKAGE_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err(format!("{} are needed (Debian: apt-get install, as root)", PACKAGE_PACKAGES.join(", ")))
+    }
+}
+
+fn rules() -> Result<(), String> {
+    let folder = crate::package::target().join("tmp");
+    let place = folder.join(RULES_PROGRAM);
+    if works(Command::new(RULES_PROGRAM).arg("--version")) || works(Command::new(&place).arg("--version")) {
+        return Ok(());
+    }
+    say(format_args!("xtask: taking {RULES_PROGRAM} out of Debian's package {RULES_PACKAGE}"));
+    // Whatever the user that apt downloads as may write.
+    let take = r#"
+        set -e
+        mkdir -p "$1"
+        from=$(mktemp -d)
+        trap 'rm -rf "$from"' EXIT
+        cd "$from"
+        apt-get download --quiet "$2" || { apt-get update --quiet && apt-get download --quiet "$2"; }
+        dpkg-deb --extract ./*.deb .
+        mv "usr/bin/$3" "$1/$3"
+    "#;
+    run(Command::new("sh").args(["-c", take, "take"]).arg(&folder).args([RULES_PACKAGE, RULES_PROGRAM]));
+    if works(Command::new(&place).arg("--version")) {
+        Ok(())
+    } else {
+        Err(format!("{RULES_PROGRAM} is needed (it is in Debian's package {RULES_PACKAGE})"))
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn test() -> ExitCode {
     documentation.command.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links");
     let tests = step("tests", &["test", "--workspace", "--no-fail-fast"]);
     let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
-    run("test", vec![format(), lints(), tests, cluster, documentation])
+    let package = step("package", &["xtask", "package", "--check"]);
+    run("test", vec![format(), lints(), tests, cluster, package, documentation])
 }
 
 /// The quick part.
