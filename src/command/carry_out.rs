@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::Claim;
 use super::test_point::test_point;
 use crate::import::{
-    FileErrors, FilePlan, IdentifiedBatch, PlanFault, Planner, Report, RowReader, RowsFault, open_rows,
+    FileErrors, FilePlan, IdentifiedBatch, IdentityKeys, PlanFault, Planner, Report, RowReader, RowsFault, open_rows,
 };
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, Store, StoreError};
 
@@ -132,7 +132,7 @@ fn judge(
         match reader.next_batch() {
             Err(fault) => return Ok(Some(fault)),
             Ok(None) => return Ok(None),
-            Ok(Some(first)) => step(tx, &file, &mut planner, file.identify(first))?,
+            Ok(Some(first)) => step(tx, &file, &mut planner, &file.identify(first), None)?,
         }
         if reader.is_at_end() {
             return Ok(None);
@@ -176,32 +176,44 @@ fn apply_all(
     batches: Receiver<Result<IdentifiedBatch, RowsFault>>,
     progress: &dyn Fn(u64) -> Result<(), StoreError>,
 ) -> Result<Option<RowsFault>, RunFault> {
-    for batch in batches {
-        match batch {
-            Ok(batch) => step(tx, file, planner, batch)?,
+    let mut next = batches.recv().ok();
+    while let Some(batch) = next {
+        let batch = match batch {
+            Ok(batch) => batch,
             Err(fault) => return Ok(Some(fault)),
-        }
+        };
+        // Not waited for: what has been read by now may be looked up while this batch is planned.
+        let ahead = batches.try_recv().ok();
+        step(tx, file, planner, &batch, ahead.as_ref().and_then(|ahead| ahead.as_ref().ok()))?;
         progress(planner.rows_read())?;
+        next = ahead.or_else(|| batches.recv().ok());
     }
     Ok(None)
+}
+
+fn lookup<'a>(file: &FilePlan, keys: &'a [IdentityKeys<'a>]) -> Lookup<'a> {
+    Lookup {
+        keys,
+        values: file.wants_values(),
+        phones_of_existing: file.wants_phones_of_existing(),
+        phones_of_new: file.wants_phones_of_new(),
+    }
 }
 
 fn step(
     tx: &mut dyn ImportTx,
     file: &FilePlan,
     planner: &mut Planner<'_>,
-    batch: IdentifiedBatch,
+    batch: &IdentifiedBatch,
+    next: Option<&IdentifiedBatch>,
 ) -> Result<(), RunFault> {
-    let keys = file.keys(&batch);
-    let found = tx.lookup(Lookup {
-        keys: &keys,
-        values: file.wants_values(),
-        phones_of_existing: file.wants_phones_of_existing(),
-        phones_of_new: file.wants_phones_of_new(),
-    })?;
-    let changes = planner.plan(&batch, &found)?;
+    let found = tx.lookup(lookup(file, &file.keys(batch)))?;
+    if let Some(next) = next {
+        tx.expect(lookup(file, &file.keys(next)))?;
+    }
+    let changes = planner.plan(batch, &found)?;
     if !changes.is_empty() {
-        tx.apply(&changes)?;
+        tx.apply(changes)?;
     }
     test_point("import.batch_applied");
     Ok(())

@@ -140,10 +140,16 @@ pub trait ImportTx: Send {
     /// The file of the command, in UTF-8. It may be read in another thread while the transaction goes on, and needs no
     /// connection beside the transaction's own. Blocking.
     fn payload(&mut self) -> Result<Box<dyn Read + Send>, StoreError>;
+    /// What the next call of [`ImportTx::lookup`] will ask for. A home may begin with it meanwhile; what is applied in between is found all the
+    /// same.
+    fn expect(&mut self, _lookup: Lookup<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Finds the contacts of a batch: one answer for each of `lookup.keys`, in their order.
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError>;
-    /// Makes changes, in their order, within the transaction. They are valid: they come from a plan.
-    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+    /// Makes changes, in their order, within the transaction. They are valid: they come from a plan. A home may go on making them after it
+    /// has answered; what fails then is told by a later call, at the latest by the commit.
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
     /// Commits contacts and report together, durably; [`StoreError::LostClaim`] if another attempt has taken over,
     /// [`StoreError::Cancelled`] if it was cancelled meanwhile.
     fn commit(self: Box<Self>, report: &Report) -> Result<(), StoreError>;

@@ -135,6 +135,7 @@ macro_rules! scenes {
     };
 }
 
+mod ahead;
 mod cancelling;
 mod keeping;
 mod limits;
@@ -307,7 +308,7 @@ pub(super) async fn import(store: &dyn Store, tenant: &Tenant, number: u8, chang
     accept(store, tenant, number).await;
     let claim = claim(store).await;
     let mut tx = begin(store, &claim, now_ms);
-    tx.apply(changes).expect("applied");
+    tx.apply(changes.to_vec()).expect("applied");
     tx.commit(&report(changes.len() as u64)).expect("committed");
     store.finish(&claim, &report(changes.len() as u64), "trace", now_ms).await.expect("finished");
 }
@@ -329,7 +330,11 @@ fn customer_id(key: &str) -> IdentityKeys<'_> {
 }
 
 fn look_up(tx: &mut dyn ImportTx, keys: &[IdentityKeys<'_>]) -> Vec<RowFound> {
-    tx.lookup(Lookup { keys, values: true, phones_of_existing: true, phones_of_new: true }).expect("looked up")
+    tx.lookup(lookup(keys)).expect("looked up")
+}
+
+fn lookup<'a>(keys: &'a [IdentityKeys<'a>]) -> Lookup<'a> {
+    Lookup { keys, values: true, phones_of_existing: true, phones_of_new: true }
 }
 
 pub(super) fn refused<T>(result: Result<T, StoreError>) -> String {
@@ -665,7 +670,7 @@ async fn an_old_attempt_is_refused(home: &dyn Home) {
     assert!(matches!(store.begin_import(&old, NOW), Err(StoreError::LostClaim)));
     // Begun while it held the claim, ended when it did not: nothing of it stays.
     let mut tx = begin(&*store, &new, NOW);
-    tx.apply(&[addition(1)]).expect("applied");
+    tx.apply(vec![addition(1)]).expect("applied");
     store.give_back(&new).await.expect("given back");
     assert_eq!(tx.commit(&report(1)), Err(StoreError::LostClaim));
     assert!(contacts(&*store, &tenant).await.is_empty());
@@ -763,7 +768,7 @@ async fn what_was_applied_is_not_applied_again(home: &dyn Home) {
     let id = accept(&*store, &tenant, 1).await;
     let claim_one = claim(&*store).await;
     let mut tx = begin(&*store, &claim_one, NOW);
-    tx.apply(&[addition(1)]).expect("applied");
+    tx.apply(vec![addition(1)]).expect("applied");
     tx.commit(&report(1)).expect("committed");
     // It stops here: committed, and nobody was told.
     drop(store);
@@ -794,7 +799,7 @@ async fn a_rollback_leaves_nothing(home: &dyn Home) {
     for explicit in [true, false] {
         let mut tx = begin(&*store, &claim, NOW + 1);
         assert_eq!(tx.context().next_number, number(2));
-        tx.apply(&[addition(2), rename.clone()]).expect("applied");
+        tx.apply(vec![addition(2), rename.clone()]).expect("applied");
         if explicit {
             tx.rollback().expect("rolled back");
         } else {
@@ -818,7 +823,7 @@ async fn readers_see_nothing_of_an_open_import(home: &dyn Home) {
     accept(&*store, &tenant, 1).await;
     let claim = claim(&*store).await;
     let mut tx = begin(&*store, &claim, NOW);
-    tx.apply(&(1..=50).map(addition).collect::<Vec<_>>()).expect("applied");
+    tx.apply((1..=50).map(addition).collect()).expect("applied");
     assert_eq!(page(&*store, &tenant, ALL).await, ContactPage { total: 0, contacts: Vec::new() });
     // Nor does an open import hold anything else up.
     accept(&*store, &tenant, 2).await;
@@ -835,7 +840,7 @@ async fn lookups_see_earlier_batches(home: &dyn Home) {
     let mut tx = begin(&*store, &claim, NOW);
     assert_eq!((tx.context().tag, tx.context().region), (tenant.tag, Region::US));
     assert_eq!(look_up(&mut *tx, &[customer_id("c1")]), [RowFound::default()]);
-    tx.apply(&[addition(1), addition(2)]).expect("applied");
+    tx.apply(vec![addition(1), addition(2)]).expect("applied");
     let keys = [
         customer_id("c2"),
         customer_id("c3"),
@@ -851,7 +856,7 @@ async fn lookups_see_earlier_batches(home: &dyn Home) {
     // A phone that is given up is free for the next row.
     let moved = Update { phone: Some(phone(9)), ..unchanged(1) };
     let taken = Update { phone: Some(phone(1)), ..unchanged(2) };
-    tx.apply(&[Change::Update(moved), Change::Update(taken)]).expect("applied");
+    tx.apply(vec![Change::Update(moved), Change::Update(taken)]).expect("applied");
     assert_eq!(look_up(&mut *tx, &keys[2..3])[0].by_phone, Some(number(2)));
     let moved_to = IdentityKeys { phone: Some(phone(9)), ..IdentityKeys::default() };
     assert_eq!(look_up(&mut *tx, &[moved_to])[0].by_phone, Some(number(1)));
@@ -968,7 +973,7 @@ async fn a_report_that_does_not_add_up_is_not_kept(home: &dyn Home) {
     let mut wrong = report(1);
     wrong.counts.read = 2;
     let mut tx = begin(&*store, &claim, NOW);
-    tx.apply(&[addition(1)]).expect("applied");
+    tx.apply(vec![addition(1)]).expect("applied");
     assert!(matches!(tx.commit(&wrong), Err(StoreError::Fault(_))));
     assert!(contacts(&*store, &tenant).await.is_empty());
     assert!(matches!(store.finish(&claim, &wrong, "t", NOW).await, Err(StoreError::Fault(_))));

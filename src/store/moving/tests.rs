@@ -148,7 +148,7 @@ async fn fill(store: &dyn Store) -> Filled {
     let applied = accept(store, &one, 101).await;
     let of_applied = claim(store).await;
     let mut tx = begin(store, &of_applied, NOW);
-    tx.apply(&[addition(CONTACTS + 1)]).expect("applied");
+    tx.apply(vec![addition(CONTACTS + 1)]).expect("applied");
     tx.commit(&report(1)).expect("committed");
     let large = is_new(store.accept(large_request(&one)).await.expect("accepted"));
     // It is complete before those that were accepted before it.
@@ -190,7 +190,7 @@ async fn goes_on(store: &dyn Store, filled: &Filled) {
     tx.payload().expect("a payload").read_to_string(&mut text).expect("readable");
     assert_eq!(text.as_bytes(), large_request(one).payload.held());
     assert_eq!(tx.context().next_number.get(), CONTACTS + 2);
-    tx.apply(&[addition(CONTACTS + 2)]).expect("applied");
+    tx.apply(vec![addition(CONTACTS + 2)]).expect("applied");
     tx.commit(&report(1)).expect("committed");
     store.finish(&of_large, &report(1), "trace", NOW).await.expect("finished");
     let of_small = claim(store).await;

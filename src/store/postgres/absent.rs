@@ -6,6 +6,7 @@
 //! seen is not there; what it may have seen is asked for as ever. So it can only be slower, never wrong.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::contact::Phone;
 use crate::import::Change;
@@ -21,14 +22,17 @@ const BITS_OF_KEY: u64 = 3;
 
 /// What tells that keys are absent.
 pub(super) struct Absent {
-    words: Vec<u64>,
+    words: Vec<AtomicU64>,
     hashes: RandomState,
 }
 
 impl Absent {
     /// For a program without contacts.
     pub(super) fn of_empty_program() -> Absent {
-        Absent { words: vec![0; FILTER_BYTES / size_of::<u64>()], hashes: RandomState::new() }
+        Absent {
+            words: (0..FILTER_BYTES / size_of::<u64>()).map(|_| AtomicU64::new(0)).collect(),
+            hashes: RandomState::new(),
+        }
     }
 
     /// Whether no contact has this `customer_id`.
@@ -42,7 +46,7 @@ impl Absent {
     }
 
     /// Takes over the keys that changes give to contacts. What they take away stays: it will be asked for.
-    pub(super) fn learn(&mut self, changes: &[Change]) {
+    pub(super) fn learn(&self, changes: &[Change]) {
         for change in changes {
             let (customer_id, phone) = match change {
                 Change::Add(addition) => (Some(&addition.customer_id), Some(addition.phone)),
@@ -58,11 +62,13 @@ impl Absent {
     }
 
     fn lacks(&self, hash: u64) -> bool {
-        places(hash).any(|(word, bit)| self.words[word] & bit == 0)
+        places(hash).any(|(word, bit)| self.words[word].load(Ordering::Relaxed) & bit == 0)
     }
 
-    fn add(&mut self, hash: u64) {
-        places(hash).for_each(|(word, bit)| self.words[word] |= bit);
+    fn add(&self, hash: u64) {
+        places(hash).for_each(|(word, bit)| {
+            self.words[word].fetch_or(bit, Ordering::Relaxed);
+        });
     }
 }
 
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_was_learned_is_never_absent() {
-        let mut absent = Absent::of_empty_program();
+        let absent = Absent::of_empty_program();
         let changes: Vec<Change> = (1..=100_000).map(addition).collect();
         absent.learn(&changes);
         for number in 1..=100_000 {
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn keys_that_updates_give_are_learned() {
-        let mut absent = Absent::of_empty_program();
+        let absent = Absent::of_empty_program();
         let phone = Phone::from_digits(12_125_550_100);
         assert!(absent.customer_id("B") && absent.phone(phone));
         absent.learn(&[Change::Update(Update {

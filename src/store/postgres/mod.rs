@@ -8,10 +8,13 @@
 
 mod absent;
 mod accounts;
+mod ahead;
 mod cancelling;
+mod changing;
 mod commands;
 mod connection;
 mod contacts;
+mod finding;
 mod import_connection;
 mod import_tx;
 mod keeping;

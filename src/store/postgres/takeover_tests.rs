@@ -63,7 +63,7 @@ async fn is_taken_over(url: &str, store: PostgresStore) {
     assert_eq!(new.attempt, 2);
     let work = tokio::task::spawn_blocking(move || {
         let mut import = begin(&store, &new);
-        import.apply(&[addition(1, 13_035_550_001)]).expect("applied");
+        import.apply(vec![addition(1, 13_035_550_001)]).expect("applied");
         import.commit(&report()).expect("committed");
         (store, new)
     });

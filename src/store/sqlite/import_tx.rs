@@ -115,7 +115,7 @@ impl ImportTx for SqliteImport {
         finder.find(lookup).context(|| format!("looking contacts up for command {}", self.claim.command))
     }
 
-    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         let additions = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
         // In one system call for the whole batch.
         let mut salts = vec![0; additions * SALT_BYTES];
@@ -126,7 +126,7 @@ impl ImportTx for SqliteImport {
         let applying = || format!("applying changes of command {}", self.claim.command);
         let mut changer = Changer::new(self.connection()?, now_ms).context(applying)?;
         let mut salts = salts.as_chunks::<SALT_BYTES>().0.iter();
-        for change in changes {
+        for change in &changes {
             match change {
                 Change::Add(addition) => {
                     let salt = salts.next().copied().unwrap_or_default();

@@ -225,7 +225,7 @@ fn copy_as_if_killed(from: &Path, to: &Path) {
 async fn import(store: &SqliteStore, data: &Path, at: u64) -> u64 {
     let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
-    tx.apply(&[addition(at)]).expect("applied");
+    tx.apply(vec![addition(at)]).expect("applied");
     tx.commit(&added_one()).expect("committed");
     let told = fs::metadata(data.join("catalogue.db-wal")).expect("the WAL").len();
     store.finish(&claim, &added_one(), "t", NOW).await.expect("finished");
@@ -268,7 +268,7 @@ async fn a_kill_loses_nothing() {
     // The second import is half done when it happens.
     let claim = store.claim(Reach::Any, NOW).await.expect("claimable").expect("a claim");
     let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
-    tx.apply(&[addition(2)]).expect("applied");
+    tx.apply(vec![addition(2)]).expect("applied");
     copy_as_if_killed(data.path(), copy.path());
 
     let store = serve(copy.path());

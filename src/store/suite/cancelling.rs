@@ -55,7 +55,7 @@ async fn a_running_command_is_told_and_cannot_commit(home: &dyn Home) {
     let claim = claim(&*store).await;
     assert_eq!(store.cancelled(&claim), None);
     let mut tx = begin(&*store, &claim, NOW);
-    tx.apply(&[addition(2)]).expect("applied");
+    tx.apply(vec![addition(2)]).expect("applied");
     assert_eq!(cancel(&*store, &tenant, id).await, Some(Cancellation::Asked));
     assert_eq!(store.cancelled(&claim).as_deref(), Some("nightly"));
     assert_eq!(command(&*store, &tenant, id).await.state, CommandState::Running { rows: 0 });
@@ -79,7 +79,7 @@ async fn a_cancelled_command_that_was_applied_before_a_crash_stays_applied(home:
     let id = accept(&*store, &tenant, 1).await;
     let old = claim(&*store).await;
     let mut tx = begin(&*store, &old, NOW);
-    tx.apply(&[addition(1)]).expect("applied");
+    tx.apply(vec![addition(1)]).expect("applied");
     tx.commit(&report(1)).expect("committed");
     // The process dies before it can tell.
     drop(store);

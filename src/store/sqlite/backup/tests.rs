@@ -28,7 +28,7 @@ async fn claim(store: &SqliteStore) -> Claim {
 /// Commits one contact; the catalogue is not told yet.
 fn apply(store: &SqliteStore, claim: &Claim, at: u64) {
     let Begin::Open(mut tx) = store.begin_import(claim, NOW).expect("begun") else { unreachable!("it is new") };
-    tx.apply(&[addition(at)]).expect("applied");
+    tx.apply(vec![addition(at)]).expect("applied");
     tx.commit(&added_one()).expect("committed");
 }
 
@@ -95,7 +95,7 @@ fn what_is_applied_meanwhile_waits_again_in_the_copy_whoever_cancelled_it_too_la
         let mut upload = Vec::new();
         tx.payload().expect("its upload").read_to_end(&mut upload).expect("readable");
         assert!(!upload.is_empty());
-        tx.apply(&[addition(2)]).expect("applied");
+        tx.apply(vec![addition(2)]).expect("applied");
         tx.commit(&added_one()).expect("committed");
         copy.finish(&again, &added_one(), "t", NOW).await.expect("finished");
         assert_eq!(contacts().await, 2);
