@@ -498,7 +498,15 @@ fn a_stream_that_is_cut_is_sent_again_as_the_same_request() {
         assert!(shown.starts_with(&format!("exit 0\n--- stdout\n{LOCATION}\n")), "{shown}");
         assert_eq!(seen[0].bytes, seen[2].bytes[..70_000]);
         assert!(seen[1].bytes == seen[2].bytes);
-        for name in ["authorization", "signalvine-date", "content-digest", "content-encoding", "content-length"] {
+        let headers = [
+            "authorization",
+            "signalvine-date",
+            "content-digest",
+            "content-encoding",
+            "content-length",
+            "idempotency-key",
+        ];
+        for name in headers {
             assert_eq!(seen[0].header(name), seen[1].header(name));
             assert_eq!(seen[0].header(name), seen[2].header(name));
         }
@@ -538,7 +546,7 @@ fn a_file_that_changes_while_it_is_sent_is_not_sent_again() {
         --- stdout
         --- stderr
         error: the file cannot be read any more: the file has become shorter
-        Nothing was imported.
+        Nothing was imported by this try.
     "#]]
     .assert_eq(&shown);
     let listener = service.join().expect("it saw the request");

@@ -69,6 +69,8 @@ pub(super) struct Client {
     output: Output,
     /// How often one request is sent at most.
     attempts_max: u32,
+    /// How old a signature may become before a request that has a key is signed anew.
+    fresh_for: Duration,
 }
 
 /// What to do where nobody answers at the address.
@@ -189,7 +191,9 @@ impl Client {
         if origin.is_loopback() {
             config = config.proxy(None);
         }
-        Client { agent: config.build().new_agent(), origin, credentials, output, attempts_max: ATTEMPTS_MAX }
+        let fresh_for = Duration::from_secs(TRYING_SECONDS_MAX);
+        let agent = config.build().new_agent();
+        Client { agent, origin, credentials, output, attempts_max: ATTEMPTS_MAX, fresh_for }
     }
 
     /// The same, sending each request once: for who tries again by other rules.
@@ -199,7 +203,7 @@ impl Client {
 
     /// Sends a body; `sent` is told how many bytes have gone, from 0 again with each attempt.
     pub(super) fn post(&self, path: &str, body: &[u8], sent: &dyn Fn(u64)) -> Result<Answer, Failure> {
-        self.send(&self.request("POST", path, Content::Json(body), None), sent, Unreachable::GiveUp)
+        self.send(self.request("POST", path, Content::Json(body), None), sent, Unreachable::GiveUp)
     }
 
     /// Sends a file as it is to a path with its query; `sent` as above.
@@ -211,7 +215,7 @@ impl Client {
         sent: &dyn Fn(u64),
     ) -> Result<Answer, Failure> {
         let request = self.request("POST", target, Content::File(upload), None);
-        self.send(&Request { idempotency_key, ..request }, sent, Unreachable::GiveUp)
+        self.send(Request { idempotency_key, ..request }, sent, Unreachable::GiveUp)
     }
 
     /// Whether the service is on this machine.
@@ -226,12 +230,12 @@ impl Client {
         wait_seconds: Option<u64>,
         unreachable: Unreachable,
     ) -> Result<Answer, Failure> {
-        self.send(&self.request("GET", path, Content::Nothing, wait_seconds), &|_| (), unreachable)
+        self.send(self.request("GET", path, Content::Nothing, wait_seconds), &|_| (), unreachable)
     }
 
     /// Asks that what is at a path be ended.
     pub(super) fn delete(&self, path: &str) -> Result<Answer, Failure> {
-        self.send(&self.request("DELETE", path, Content::Nothing, None), &|_| (), Unreachable::GiveUp)
+        self.send(self.request("DELETE", path, Content::Nothing, None), &|_| (), Unreachable::GiveUp)
     }
 
     /// Asks for a path whose answer is of any size. Tried again until it begins, not after that.
@@ -272,15 +276,22 @@ impl Client {
         Request { method, path, content, wait_seconds, idempotency_key: None, signed }
     }
 
-    /// Sends until there is an answer that sending again would not change.
-    fn send(&self, request: &Request<'_>, sent: &dyn Fn(u64), unreachable: Unreachable) -> Result<Answer, Failure> {
+    /// Sends until there is an answer that sending again would not change. The very same request again; or if it has a key, by which the
+    /// service knows it, signed anew when its signature would not be fresh any more: a large file can take that long.
+    fn send(&self, request: Request<'_>, sent: &dyn Fn(u64), unreachable: Unreachable) -> Result<Answer, Failure> {
         let mut patience = Patience::of(self.attempts_max);
-        let begun = Instant::now();
+        let has_key = request.idempotency_key.is_some();
+        let (mut request, mut begun) = (request, Instant::now());
         loop {
-            let (failure, asked) = match self.attempt(request, sent) {
+            if has_key && begun.elapsed() >= self.fresh_for {
+                let Request { method, path, content, wait_seconds, idempotency_key, signed: _ } = request;
+                request = Request { idempotency_key, ..self.request(method, path, content, wait_seconds) };
+                begun = Instant::now();
+            }
+            let (failure, asked) = match self.attempt(&request, sent) {
                 Attempt::Answered { status: 200..=299, answer, .. } => return Ok(answer),
                 Attempt::Answered { status, retry_after_seconds, answer } => {
-                    let failure = self.refusal(request, &answer, retry_after_seconds);
+                    let failure = self.refusal(&request, &answer, retry_after_seconds);
                     if !is_passing(status) {
                         return Err(failure);
                     }
@@ -293,7 +304,8 @@ impl Client {
                 Attempt::NotSent(failure) => (failure.of(Cause::NotSent), None),
                 Attempt::Broken(failure) => (failure.of(Cause::Unknown), None),
             };
-            match patience.pause(asked, begun.elapsed()) {
+            let since_signed = if has_key { Duration::ZERO } else { begun.elapsed() };
+            match patience.pause(asked, since_signed) {
                 Some(pause) => self.pause(&failure, pause),
                 None => return Err(failure),
             }
@@ -305,7 +317,7 @@ impl Client {
         let exchanged = self.exchange(request, (sent, &fault));
         if let Some(error) = fault.into_inner() {
             let text = format!("the file cannot be read any more: {error}");
-            return Attempt::Unreadable(Failure::yours(text).with_remedy("Nothing was imported."));
+            return Attempt::Unreadable(Failure::yours(text).with_remedy("Nothing was imported by this try."));
         }
         match exchanged {
             Ok(response) => self.read(response).unwrap_or_else(|error| Attempt::Broken(self.unreached(&error))),
@@ -427,7 +439,7 @@ impl Patience {
     }
 
     /// How long to wait before the next attempt: as asked, else 1, 2, 4, … 30 seconds. `None`: it was the last. `since_signed`
-    /// includes all that was waited, and what sending took.
+    /// includes all that was waited, and what sending took; it is nothing where the next attempt may be signed anew.
     fn pause(&mut self, asked_seconds: Option<u64>, since_signed: Duration) -> Option<Duration> {
         self.attempts += 1;
         let seconds = asked_seconds.unwrap_or_else(|| (1 << (self.attempts - 1).min(5)).min(30));
@@ -460,7 +472,12 @@ impl Read for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::super::source::Source;
     use super::*;
+    use crate::tenant::Secret;
 
     /// Pauses if each attempt takes so long.
     fn pauses(asked: Option<u64>, attempt_seconds: u64) -> Vec<u64> {
@@ -482,5 +499,47 @@ mod tests {
         assert_eq!(pauses(Some(u64::MAX), 0), [0; 0]);
         assert_eq!(pauses(None, 250), [1, 2], "sending counts, too");
         assert_eq!(pauses(None, 601), [0; 0]);
+    }
+
+    /// The headers of each request, to a service that answers only the last one.
+    fn headers_seen(fresh_for: Duration, key: Option<&str>) -> Vec<Vec<String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let origin = Origin::parse(&format!("http://{}", listener.local_addr().expect("its address"))).expect("a URL");
+        let service = thread::spawn(move || {
+            let answers = [&b""[..], b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"];
+            answers.map(|answer| {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+                let read = lines.map(|line| line.expect("a line")).take_while(|line| !line.is_empty()).collect();
+                stream.write_all(answer).expect("answered");
+                read
+            })
+        });
+        let credentials = Credentials { token: "T".to_owned(), secret: Secret::new("S".to_owned()) };
+        let quiet = Output { json: false, quiet: true };
+        let client = Client { fresh_for, ..Client::new(origin, credentials, quiet) };
+        let upload = Upload::prepare(&Source::of_text("phone\n"), None, false, quiet).expect("ready");
+        assert_eq!(client.post_file("/x?new=add", &upload, key, &|_| ()).expect("accepted").status, 202);
+        service.join().expect("it saw both").into()
+    }
+
+    #[test]
+    fn what_has_a_key_is_signed_anew_when_it_is_old() {
+        let header = |headers: &[String], name: &str| {
+            let name = format!("{name}: ");
+            headers.iter().find(|line| line.to_lowercase().starts_with(&name)).cloned()
+        };
+        for (fresh_for, key, again) in
+            [(Duration::ZERO, Some("K"), true), (Duration::MAX, Some("K"), false), (Duration::ZERO, None, false)]
+        {
+            let seen = headers_seen(fresh_for, key);
+            for name in ["signalvine-date", "authorization"] {
+                assert_eq!(header(&seen[0], name) != header(&seen[1], name), again, "{name}");
+            }
+            for name in ["content-digest", "idempotency-key", "content-length"] {
+                assert_eq!(header(&seen[0], name), header(&seen[1], name));
+            }
+            assert_eq!(header(&seen[1], "idempotency-key").is_some(), key.is_some());
+        }
     }
 }

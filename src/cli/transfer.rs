@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::import::{Form, ImportOptions};
 use crate::tenant::ProgramId;
 use crate::wire::{Status, write_import, write_options};
 
 use super::client::{Answer, Client, Unreachable};
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::output::{Output, escape};
 use super::progress;
 use super::source::Source;
@@ -72,18 +74,25 @@ pub(super) fn send(client: &Client, transfer: &Transfer<'_>, output: Output) -> 
             let bar = progress::upload(body.len() as u64, output);
             let sent = client.post(&path, body.as_bytes(), &|gone| bar.set_position(gone));
             bar.finish_and_clear();
-            sent?
+            sent
         }
         Form::File { charset } => {
             let packs = transfer.compression.packs(client.is_near());
             let upload = Upload::prepare(transfer.file, charset, packs, output)?;
             let target = format!("{path}?{}", write_options(&transfer.options));
             let bar = progress::upload(upload.source.bytes(), output);
-            let sent = client.post_file(&target, &upload, None, &|gone| bar.set_position(gone));
+            let key = Uuid::new_v4().to_string();
+            let sent = client.post_file(&target, &upload, Some(&key), &|gone| bar.set_position(gone));
             bar.finish_and_clear();
-            sent?
+            sent
         }
-    };
+    }
+    .map_err(|failure| match failure.cause {
+        Cause::Unknown => failure.with_remedy(
+            "It is not known whether the service has it: look at the program's imports before you send the file again.",
+        ),
+        _ => failure,
+    })?;
     let location = answer.location.clone().filter(|path| path.starts_with('/')).ok_or_else(|| {
         Failure::ours(format!("the service answered {} without the path of a command", answer.status))
     })?;
@@ -116,7 +125,9 @@ pub(super) fn wait(
 ) -> Result<Seen, Failure> {
     let bar = progress::rows(output);
     if !bar.is_hidden() {
+        bar.set_message("(counting)");
         bar.set_length(records());
+        bar.set_message("");
     }
     let seen = watch(client, location, &mut |seen| {
         if let Some(progress) = &seen.status.progress {
