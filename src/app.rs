@@ -353,6 +353,8 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_bytes_max: settings.body_bytes_max,
         body_bytes_in_flight_max: settings.body_bytes_in_flight_max,
         stream_bytes_max: settings.stream_bytes_max,
+        streams_max: usize::try_from(settings.streams_max).unwrap_or(usize::MAX),
+        pause_max: Duration::from_secs(settings.body_pause_seconds_max),
         wait_max: Duration::from_secs(settings.prefer_wait_seconds_max),
         token: Allowance {
             requests_per_minute_max: settings.token_requests_per_minute_max,

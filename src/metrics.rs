@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub static REQUESTS: Family = Family::of(&[]);
 pub static ACCEPT: Histogram = Histogram::new();
 /// How long an import took, from its claim to its commit, all tries together.
 pub static IMPORT: Histogram = Histogram::new();
+
+/// Until when the listener's certificate is valid, in seconds since 1970-01-01 UTC; 0 where it has none.
+pub static CERTIFICATE_UNTIL_S: AtomicI64 = AtomicI64::new(0);
 
 /// Counts by the values of their labels.
 pub struct Family {
@@ -128,6 +132,12 @@ pub fn text(queue: Option<Queue>) -> String {
         let _ = writeln!(text, "roster_queue_commands {commands}");
         head(&mut text, "roster_queue_oldest_seconds", "gauge", "How long ago the oldest of them was accepted");
         let _ = writeln!(text, "roster_queue_oldest_seconds {}", oldest.as_secs_f64());
+    }
+    let until_s = CERTIFICATE_UNTIL_S.load(Ordering::Relaxed);
+    if until_s != 0 {
+        let name = "roster_certificate_until_timestamp_seconds";
+        head(&mut text, name, "gauge", "Until when the listener's certificate is valid");
+        let _ = writeln!(text, "{name} {until_s}");
     }
     IMPORTS.print(&mut text, "roster_imports_total", &["outcome"], "Imports that came to an end");
     ROWS.print(&mut text, "roster_rows_total", &["outcome"], "Rows of imports that were applied");

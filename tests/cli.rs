@@ -456,6 +456,8 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         body_bytes_max = 67108864
         body_bytes_in_flight_max = 268435456
         stream_bytes_max = 4294967296
+        streams_max = 32
+        body_pause_seconds_max = 30
         queue_max = 10000
         account_queue_max = 50000
         token_requests_per_minute_max = 0

@@ -77,6 +77,12 @@ pub(super) struct ServiceArgs {
     /// The largest file that is sent as it is, as sent and decompressed [default: 4294967296]
     #[arg(long, env = "ROSTER_STREAM_BYTES_MAX", value_name = "N", hide_short_help = true)]
     stream_bytes_max: Option<String>,
+    /// How many such files come in at the same time [default: 32]
+    #[arg(long, env = "ROSTER_STREAMS_MAX", value_name = "N", hide_short_help = true)]
+    streams_max: Option<String>,
+    /// How long a client may pause in the middle of a body [default: 30]
+    #[arg(long, env = "ROSTER_BODY_PAUSE_SECONDS_MAX", value_name = "N", hide_short_help = true)]
+    body_pause_seconds_max: Option<String>,
     /// The most imports that may wait in one program's queue [default: 10000]
     #[arg(long, env = "ROSTER_QUEUE_MAX", value_name = "N", hide_short_help = true)]
     queue_max: Option<String>,
@@ -159,6 +165,8 @@ impl ServiceArgs {
             body_bytes_max,
             body_bytes_in_flight_max,
             stream_bytes_max,
+            streams_max,
+            body_pause_seconds_max,
             queue_max,
             account_queue_max,
             token_requests_per_minute_max,
@@ -183,6 +191,8 @@ impl ServiceArgs {
             ("body_bytes_max", body_bytes_max),
             ("body_bytes_in_flight_max", body_bytes_in_flight_max),
             ("stream_bytes_max", stream_bytes_max),
+            ("streams_max", streams_max),
+            ("body_pause_seconds_max", body_pause_seconds_max),
             ("queue_max", queue_max),
             ("account_queue_max", account_queue_max),
             ("token_requests_per_minute_max", token_requests_per_minute_max),

@@ -17,7 +17,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 27] = [
+pub(super) const KEYS: [Key; 29] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -57,6 +57,16 @@ pub(super) const KEYS: [Key; 27] = [
         name: "stream_bytes_max",
         set: |settings, text| whole(text, 1, STREAM_BYTES_MAX).map(|number| settings.stream_bytes_max = number),
         print: |settings| Some(settings.stream_bytes_max.to_string()),
+    },
+    Key {
+        name: "streams_max",
+        set: |settings, text| whole(text, 1, 1_024).map(|number| settings.streams_max = number),
+        print: |settings| Some(settings.streams_max.to_string()),
+    },
+    Key {
+        name: "body_pause_seconds_max",
+        set: |settings, text| whole(text, 1, PAUSE_SECONDS_MAX).map(|number| settings.body_pause_seconds_max = number),
+        print: |settings| Some(settings.body_pause_seconds_max.to_string()),
     },
     Key {
         name: "queue_max",
@@ -144,6 +154,9 @@ const BYTES_MAX: u64 = 64 << 30;
 const BODY_BYTES_MAX: u64 = 1 << 30;
 /// The most that one file may be allowed to have: 1 TiB.
 const STREAM_BYTES_MAX: u64 = 1 << 40;
+
+/// So that a piece of a file, which is four portions, arrives long before the stores take the file for forsaken (15 minutes).
+const PAUSE_SECONDS_MAX: u64 = 120;
 
 /// The one that is nothing but a secret.
 pub(super) const MASTER_KEY: &str = "master_key";

@@ -46,6 +46,10 @@ pub struct Settings {
     pub body_bytes_in_flight_max: u64,
     /// The largest file that is sent as it is, in bytes, as sent and decompressed.
     pub stream_bytes_max: u64,
+    /// How many such files are received at the same time.
+    pub streams_max: u64,
+    /// How long a client may pause in the middle of a body, in seconds.
+    pub body_pause_seconds_max: u64,
     /// The most imports that wait in one program's queue.
     pub queue_max: u64,
     /// The most imports that wait in all queues of one account.
@@ -130,6 +134,8 @@ impl Default for Settings {
             body_bytes_max: 64 << 20,
             body_bytes_in_flight_max: 256 << 20,
             stream_bytes_max: 4 << 30,
+            streams_max: 32,
+            body_pause_seconds_max: 30,
             queue_max: 10_000,
             account_queue_max: 50_000,
             token_requests_per_minute_max: 0,
@@ -390,7 +396,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, streams_max, body_pause_seconds_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

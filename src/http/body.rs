@@ -23,9 +23,7 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 const ROOM_RETRY_AFTER_S: u64 = 5;
 /// How much of a body must have arrived before the rest of its promised length is believed.
 const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
-/// How long a client may pause in the middle of a body.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// How much of a body that is not held whole is passed on at a time. Also what must arrive within [`IDLE_MAX`]: some 8 KiB a second.
+/// How much of a body that is not held whole is passed on at a time. Also what must arrive within the pause that is allowed.
 const PORTION_BYTES_ENOUGH: usize = 256 * 1024;
 /// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
 const DRAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -65,7 +63,7 @@ pub(super) async fn read(state: &HttpState, headers: &HeaderMap, body: Body) -> 
             return Err(problem.into());
         }
     };
-    let bytes = collect(body, limit, promised).await?;
+    let bytes = collect(body, (limit, promised), state.settings.pause_max).await?;
     Ok(Held { bytes, room })
 }
 
@@ -86,11 +84,11 @@ async fn room_for(state: &HttpState, bytes: u64) -> Result<Option<OwnedSemaphore
     }
 }
 
-async fn collect(mut body: Body, limit: u64, promised: u64) -> Result<Bytes, Refused> {
+async fn collect(mut body: Body, (limit, promised): (u64, u64), pause_max: Duration) -> Result<Bytes, Refused> {
     let mut bytes = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(IDLE_MAX, body.frame()).await {
-            Err(_) => return Err(too_slow().into()),
+        let frame = match tokio::time::timeout(pause_max, body.frame()).await {
+            Err(_) => return Err(too_slow(pause_max).into()),
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Err(fault))) => return Err(cut_off(&fault.to_string()).into()),
             Ok(Some(Ok(frame))) => frame,
@@ -111,8 +109,8 @@ async fn collect(mut body: Body, limit: u64, promised: u64) -> Result<Bytes, Ref
     }
 }
 
-fn too_slow() -> Problem {
-    let detail = format!("Nothing of the body arrived for {} seconds", IDLE_MAX.as_secs());
+fn too_slow(pause_max: Duration) -> Problem {
+    let detail = format!("Nothing of the body arrived for {} seconds", pause_max.as_secs());
     Problem::new(Code::TooSlow, detail)
 }
 
@@ -133,8 +131,8 @@ pub(super) fn promises_too_much(limit: u64, headers: &HeaderMap) -> Option<Probl
 }
 
 /// The next portion of a body that is not held whole: [`PORTION_BYTES_ENOUGH`] or a bit more, the last one less; `None` at the end. A
-/// client that sends less than that within [`IDLE_MAX`] is too slow.
-pub(super) async fn next_portion(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+/// client that sends less than that within the pause is too slow.
+pub(super) async fn next_portion(body: &mut Body, pause_max: Duration) -> Result<Option<Bytes>, Problem> {
     let mut portion = BytesMut::new();
     let all = async {
         while portion.len() < PORTION_BYTES_ENOUGH {
@@ -150,10 +148,12 @@ pub(super) async fn next_portion(body: &mut Body) -> Result<Option<Bytes>, Probl
         }
         Ok(())
     };
-    match tokio::time::timeout(IDLE_MAX, all).await {
+    match tokio::time::timeout(pause_max, all).await {
         Err(_) => {
-            let detail =
-                format!("Less than {PORTION_BYTES_ENOUGH} bytes of the body arrived in {} seconds", IDLE_MAX.as_secs());
+            let detail = format!(
+                "Less than {PORTION_BYTES_ENOUGH} bytes of the body arrived in {} seconds",
+                pause_max.as_secs()
+            );
             Err(Problem::new(Code::TooSlow, detail))
         }
         Ok(Err(problem)) => Err(problem),
@@ -168,12 +168,12 @@ fn ended_early(why: &str) -> Problem {
 
 /// Reads away a body of up to this size whose answer is known already. Who sends it has proved who they are, so it may be as long as one
 /// that is kept; but who asked before sending is answered at once.
-pub(super) async fn read_away(headers: &HeaderMap, mut body: Body, limit: u64) {
+pub(super) async fn read_away(headers: &HeaderMap, mut body: Body, limit: u64, pause_max: Duration) {
     if headers.contains_key(EXPECT) {
         return;
     }
     let mut left = limit;
-    while let Ok(Some(portion)) = next_portion(&mut body).await {
+    while let Ok(Some(portion)) = next_portion(&mut body, pause_max).await {
         left = left.saturating_sub(portion.len() as u64);
         if left == 0 {
             return;

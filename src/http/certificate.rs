@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use x509_cert::der::Decode as _;
 
 use crate::command::Clock;
+use crate::metrics::CERTIFICATE_UNTIL_S;
 
 /// How often the files are looked at without being asked.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -226,8 +228,9 @@ impl Validity {
         Some(Validity { from: moment(validity.not_before)?, until: moment(validity.not_after)? })
     }
 
-    /// What clients would not believe is shown all the same: whether they look is theirs, and clocks can be wrong.
+    /// Tells that the certificate is shown from now on. What clients would not believe is shown all the same: whether they look is theirs, and clocks can be wrong.
     fn tell(self, files: &PairFiles, now_ms: i64, words: &str) {
+        CERTIFICATE_UNTIL_S.store(self.until.as_second(), Ordering::Relaxed);
         let (Validity { from, until }, file) = (self, files.certificate.display());
         if until.as_millisecond() <= now_ms {
             tracing::warn!(%file, %until, "{words}, and has expired: clients refuse it; renew it");

@@ -229,8 +229,21 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    /// As it is counted.
-    fn word(self) -> &'static str {
+    /// All of them.
+    pub(super) const ALL: [Limit; 9] = [
+        Limit::TokenRequests,
+        Limit::AccountRequests,
+        Limit::TokenUploads,
+        Limit::AccountUploads,
+        Limit::ProgramQueue,
+        Limit::AccountQueue,
+        Limit::Bodies,
+        Limit::Streams,
+        Limit::Exports,
+    ];
+
+    /// As it is told and counted.
+    pub(super) fn word(self) -> &'static str {
         match self {
             Limit::TokenRequests => "token_requests",
             Limit::AccountRequests => "account_requests",
@@ -346,6 +359,17 @@ mod tests {
             let let_in = (0..60 * 60 * 100).filter(|at| wait_s(&limits, &one, NOW + at * 10) == 0).count() as u64;
             // Not one more: what is cut off a request's share of a minute is less than that.
             assert!((60 * max + max - 1..=60 * max + max).contains(&let_in), "{let_in} of {max} in a minute");
+        }
+    }
+
+    #[test]
+    fn every_limit_stands_in_the_pages() {
+        for (name, page) in
+            [("API", include_str!("../../docs/API.md")), ("OPERATIONS", include_str!("../../docs/OPERATIONS.md"))]
+        {
+            for limit in Limit::ALL {
+                assert!(page.contains(&format!("`{}`", limit.word())), "{name}: {}", limit.word());
+            }
         }
     }
 

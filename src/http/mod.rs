@@ -60,6 +60,11 @@ pub struct HttpSettings {
     pub body_bytes_in_flight_max: u64,
     /// The largest file of the stream form, in bytes, as sent and decompressed.
     pub stream_bytes_max: u64,
+    /// How many files of the stream form are received at the same time. Each takes some megabytes of memory, with zstd up to 8 more for
+    /// its window.
+    pub streams_max: usize,
+    /// How long a client may pause in the middle of a body; of a file that is not held whole a portion must arrive in that time.
+    pub pause_max: Duration,
     /// The longest `Prefer: wait`.
     pub wait_max: Duration,
     /// What one token may ask of this node.
@@ -99,7 +104,7 @@ impl HttpState {
             room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
             checks: Arc::new(Semaphore::new(cores)),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
-            streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+            streams: Arc::new(Semaphore::new(settings.streams_max)),
             stopping,
         }
     }

@@ -18,15 +18,13 @@ use super::parameters::{Parameters, RawParameters};
 use super::path::{PathId, program_of};
 use super::signed::Signed;
 use super::spool::{Coding, Spool};
-use super::{HttpState, body};
+use super::{HttpSettings, HttpState, body};
 use crate::command::{CommandId, IdempotencyKey, Payload};
 use crate::import::{Charset, Form, ImportOptions};
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
 use crate::wire::read_options;
 
-/// How many files are received at the same time. Each takes some megabytes of memory, with zstd up to 8 more for its window.
-pub(super) const STREAMS_MAX: usize = 32;
 /// How long one more waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 /// How long who had none is asked to wait, in seconds.
@@ -58,7 +56,8 @@ pub(super) async fn accept(
     };
     match asked {
         Asked::Again(command) => {
-            body::read_away(&signed.headers, body, state.settings.stream_bytes_max).await;
+            let HttpSettings { stream_bytes_max, pause_max, .. } = state.settings;
+            body::read_away(&signed.headers, body, stream_bytes_max, pause_max).await;
             replay(state, &signed, command).await
         }
         Asked::Import { program, options, key, coding } => {
@@ -148,7 +147,7 @@ async fn receive(
         drop(turn);
         payload
     });
-    let passed_on = pass_on(body, bytes_max, portions).await;
+    let passed_on = pass_on(body, bytes_max, state.settings.pause_max, portions).await;
     let spooled = spooling.await.map_err(|_| Refused::Fault("receiving a file panicked".to_owned()))?;
     // What was wrong with the coming in goes before what became of its beginning.
     passed_on?;
@@ -158,15 +157,20 @@ async fn receive(
 async fn turn(state: &HttpState) -> Result<OwnedSemaphorePermit, Problem> {
     match tokio::time::timeout(TURN_WAIT, Arc::clone(&state.streams).acquire_owned()).await {
         Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(_)) | Err(_) => Err(Limit::Streams.turns_away(STREAMS_MAX as u64, RETRY_AFTER_S)),
+        Ok(Err(_)) | Err(_) => Err(Limit::Streams.turns_away(state.settings.streams_max as u64, RETRY_AFTER_S)),
     }
 }
 
 /// Hands the body to the spooling thread, and says where it ends. Without that word the thread takes it for broken off.
-async fn pass_on(mut body: Body, bytes_max: u64, portions: mpsc::Sender<Option<Bytes>>) -> Result<(), Problem> {
+async fn pass_on(
+    mut body: Body,
+    bytes_max: u64,
+    pause_max: Duration,
+    portions: mpsc::Sender<Option<Bytes>>,
+) -> Result<(), Problem> {
     let mut bytes = 0;
     loop {
-        let portion = body::next_portion(&mut body).await?;
+        let portion = body::next_portion(&mut body, pause_max).await?;
         let is_last = portion.is_none();
         bytes += portion.as_ref().map_or(0, Bytes::len) as u64;
         if bytes > bytes_max {

@@ -34,6 +34,8 @@ fn settings() -> HttpSettings {
         body_bytes_max: 1_000_000,
         body_bytes_in_flight_max: 1_000_000,
         stream_bytes_max: 1_000_000,
+        streams_max: 1,
+        pause_max: Duration::from_secs(30),
         wait_max: Duration::ZERO,
         token: Allowance { requests_per_minute_max: 0, uploads_max: 0 },
         account: Allowance { requests_per_minute_max: 0, uploads_max: 0 },

@@ -15,6 +15,8 @@ scenes!(
     accounts_and_tokens_count_apart,
     an_account_with_too_much_waiting_waits,
     files_that_come_in_at_the_same_time_are_limited,
+    a_node_has_room_for_so_much_and_then_says_so,
+    who_sends_too_slowly_is_told_and_makes_room,
 );
 
 const CSV: &str = "customer_id,phone\nA,2395745030\n";
@@ -196,7 +198,7 @@ fn an_account_with_too_much_waiting_waits(home: Home) {
 }
 
 /// Sends the headers of a file and half of it, and comes back when the service has begun to read it.
-fn begin(client: &Client, request: &Request) -> TcpStream {
+pub(crate) fn begin(client: &Client, request: &Request) -> TcpStream {
     let mut socket = TcpStream::connect(&client.address).unwrap();
     let mut head = format!("POST {}{} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n", request.path, request.query);
     for (name, value) in &request.headers {
@@ -247,4 +249,94 @@ fn files_that_come_in_at_the_same_time_are_limited(home: Home) {
         std::iter::repeat_with(|| second.send(&again)).find(|answer| answer.status == 202).unwrap().location();
     second.completed(&location);
     assert_eq!(client.get(&format!("/v2/programs/{}/commands", client.program)).json()["total"], 3);
+}
+
+/// Room for one file of the stream form, and for one large body in memory: the next ones wait five seconds, then are told to come again.
+fn a_node_has_room_for_so_much_and_then_says_so(home: Home) {
+    let service = home
+        .with("ROSTER_STREAMS_MAX", "1")
+        .with("ROSTER_BODY_BYTES_MAX", "200000")
+        .with("ROSTER_BODY_BYTES_IN_FLIGHT_MAX", "200000")
+        .serve();
+    let (client, other) = (service.client(), service.client());
+    let file = |who: &Client, at: u32| {
+        stream(who, "new=add&existing=&mode=row", format!("customer_id,phone\nA{at},2395745030\n").as_bytes())
+    };
+    let large = |who: &Client, id: &str| {
+        let csv = format!("customer_id,phone,note\n{id},2395745030,{}\n", "x".repeat(150_000));
+        who.import_request("add", "ignore", "row", &csv)
+    };
+    let (slow_file, slow_body) = (file(&client, 1), large(&client, "B"));
+    let (mut first, mut second) = (begin(&client, &slow_file), begin(&client, &slow_body));
+    // It is the node's room: another account's are turned away as well. Both at once, as each waits.
+    let turned_away = |request: &Request, limit: &str, words: &str| {
+        let answer = other.send(request);
+        let problem = answer.problem(503, "busy");
+        assert_eq!((&problem["limit"], retry_after(&answer)), (&limit.into(), 5));
+        assert!(text(&problem["detail"]).contains(words), "{problem:#}");
+    };
+    let (file_beside, body_beside) = (file(&other, 2), large(&other, "C"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| turned_away(&file_beside, "streams", "Too many files at the same moment; 1 come in"));
+        scope.spawn(|| turned_away(&body_beside, "bodies", "there is room for 200000 bytes"));
+        // What is small needs no room.
+        other.completed(&other.send(&other.import_request("add", "ignore", "row", CSV)).location());
+    });
+    for (socket, request) in [(&mut first, &slow_file), (&mut second, &slow_body)] {
+        socket.write_all(&request.body[request.body.len() / 2..]).unwrap();
+        assert_eq!(status_of(socket), 202);
+    }
+    // There is room again, for the same bytes: nothing is remembered of what was turned away.
+    for request in [&file_beside, &body_beside] {
+        let answer = other.send(request);
+        assert_eq!(answer.header("idempotency-replayed"), None);
+        other.completed(&answer.location());
+    }
+    assert_eq!(other.get(&format!("/v2/programs/{}/commands", other.program)).json()["total"], 3);
+}
+
+/// The status of the answer on a connection that was begun.
+fn status_of(socket: &TcpStream) -> u16 {
+    let mut answer = BufReader::new(socket);
+    let mut line = String::new();
+    // What is left of `100 Continue` goes before.
+    while !line.starts_with("HTTP/1.1") {
+        line.clear();
+        assert!(answer.read_line(&mut line).unwrap() > 0, "no answer");
+    }
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A second is all that a pause may last here; half of each body comes, and no more.
+fn who_sends_too_slowly_is_told_and_makes_room(home: Home) {
+    let service = home.with("ROSTER_STREAMS_MAX", "1").with("ROSTER_BODY_PAUSE_SECONDS_MAX", "1").serve();
+    let client = service.client();
+    let file = stream(&client, "new=add&existing=&mode=row", CSV.as_bytes());
+    let json = client.import_request("add", "ignore", "row", CSV);
+    // A file that drips, a byte whenever there is an answer to something else, is as slow as one that stands still.
+    let mut dripping = begin(&client, &stream(&client, "new=add&existing=&mode=row", &[b'x'; 300_000]));
+    dripping.set_nonblocking(true).unwrap();
+    let mut dripped = 0;
+    let answered = loop {
+        dripped += dripping.write(b"x").unwrap_or(0);
+        assert!(dripped < 20_000, "so many seconds are more than one");
+        assert_eq!(client.get(&format!("/v1/programs/{}", client.program)).status, 200);
+        let mut line = [0; 64];
+        if let Ok(count) = std::io::Read::read(&mut dripping, &mut line)
+            && let answer = String::from_utf8_lossy(&line[..count]).into_owned()
+            && answer.contains("HTTP/1.1 ")
+        {
+            break answer;
+        }
+    };
+    assert!(answered.contains("HTTP/1.1 408 ") && dripped > 1, "{dripped} bytes, then: {answered}");
+    for request in [&file, &json] {
+        let socket = begin(&client, request);
+        assert_eq!(status_of(&socket), 408);
+        // Sent again as it is, it is taken, and is a first time: there is room, and nothing is remembered.
+        let answer = client.send(request);
+        assert_eq!(answer.header("idempotency-replayed"), None);
+        client.completed(&answer.location());
+    }
+    assert_eq!(client.get(&format!("/v2/programs/{}/commands", client.program)).json()["total"], 2);
 }

@@ -9,6 +9,7 @@ mod harness;
 mod postgres;
 
 mod accepting;
+mod away;
 mod chaos;
 mod clients;
 mod correcting;

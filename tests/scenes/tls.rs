@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::{Client, Home, Service};
+use crate::watching::{metrics, value, watch_address};
 
 scenes_on_sqlite!(
     a_client_believes_whom_it_is_told_to,
@@ -31,9 +32,10 @@ for authority in one two; do
   openssl req -x509 $new -days 2 -subj "/CN=roster tests $authority" -keyout $authority.key -out $authority.crt
 done
 echo subjectAltName=DNS:localhost >server.ext
-for name in server renewed expired; do
+for name in server long expired; do
   days=2
   if [ $name = expired ]; then days=-1; fi
+  if [ $name = long ]; then days=9; fi
   openssl req $new -subj /CN=localhost -keyout $name.key -out $name.csr
   openssl x509 -req -in $name.csr -CA one.crt -CAkey one.key -CAcreateserial -days $days -extfile server.ext -out $name.crt
 done
@@ -221,7 +223,7 @@ fn what_cannot_be_shown_is_refused_at_the_start(_: Home) {
     pair("empty.crt", "server.key", "empty.crt", "its first certificate cannot be read");
     pair("server.crt", "garbage", "garbage", "there is no private key in it; it must hold one in PEM");
     pair("server.crt", "server.crt", "server.crt", "there is no private key in it");
-    pair("server.crt", "renewed.key", "renewed.key", "it is not the key of the first certificate in");
+    pair("server.crt", "long.key", "long.key", "it is not the key of the first certificate in");
     pair("server.crt", "rsa.key", "rsa.key", "it is not the key of the first certificate in");
     pair("server.crt", "encrypted.key", "encrypted.key", "the key is encrypted");
     for (given, lacking) in [("TLS_CERTIFICATE", "TLS_KEY"), ("TLS_KEY", "TLS_CERTIFICATE")] {
@@ -248,16 +250,26 @@ fn an_expired_certificate_is_shown_and_told(_: Home) {
     is_refused(&output, 3, &["its certificate has expired", "Have it renewed"]);
 }
 
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// For how long the certificate is still valid, as the metrics tell it.
+fn left_s(service: &Service) -> i64 {
+    let until = value(&metrics(&watch_address(service)), "roster_certificate_until_timestamp_seconds");
+    until as i64 - jiff::Timestamp::now().as_second()
+}
+
 fn a_certificate_is_renewed_while_the_service_runs(_: Home) {
     let certificates = Certificates::new();
     certificates.put("server.crt", "server.key");
-    let mut service = certificates.home("shown.crt", "shown.key").serve();
+    let home = certificates.home("shown.crt", "shown.key").with("ROSTER_METRICS_LISTEN", "127.0.0.1:0");
+    let mut service = home.serve();
     let mut kept = connect(&service, &certificates, &["http/1.1"]);
     ask(&mut kept);
     assert_eq!(shown(&service, &certificates), certificates.der("server.crt"));
+    assert!((1..=2 * DAY_S).contains(&left_s(&service)), "{}", left_s(&service));
 
     // A pair that does not hold is told, and changes nothing.
-    certificates.put("renewed.crt", "server.key");
+    certificates.put("long.crt", "server.key");
     service.signal("HUP");
     while !service.home.log().contains("the certificate is not renewed") {
         assert_eq!(shown(&service, &certificates), certificates.der("server.crt"));
@@ -267,13 +279,15 @@ fn a_certificate_is_renewed_while_the_service_runs(_: Home) {
     while service.home.log().matches("SIGHUP").count() < 2 {
         assert_eq!(shown(&service, &certificates), certificates.der("server.crt"));
     }
-    certificates.put("renewed.crt", "renewed.key");
+    assert!(left_s(&service) <= 2 * DAY_S, "it is that of the one that is shown");
+    certificates.put("long.crt", "long.key");
     service.signal("HUP");
-    while shown(&service, &certificates) != certificates.der("renewed.crt") {}
+    while shown(&service, &certificates) != certificates.der("long.crt") {}
+    while !service.home.log().contains("the certificate is renewed") {}
+    assert!((8 * DAY_S..=9 * DAY_S).contains(&left_s(&service)), "{}", left_s(&service));
     let log = service.home.log();
     assert_eq!(log.matches("the certificate is not renewed").count(), 1, "{log}");
     assert!(log.contains("it is not the key of the first certificate in"), "{log}");
-    assert!(log.contains("the certificate is renewed"), "{log}");
     // Who is connected stays so.
     ask(&mut kept);
     assert_eq!(service.terminate(), Some(0));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{Content, Header, Operation, Parameter, Place, Route};
 use super::parameters::{REQUEST_ID, RETRY_AFTER_BUSY, WWW_AUTHENTICATE};
+use crate::http::limits::Limit;
 use crate::problem::Code;
 
 /// What every signed request may meet; [`Code::Forbidden`] only one that does more than look.
@@ -229,6 +230,11 @@ fn problem() -> Value {
             "seconds": { "type": "integer", "description": "Of `clock_off`: how far the signed time is ahead of the clock." },
             "parameter": text("Of `bad_parameter`: which."),
             "incident": text("Of `internal`: finds it in the service's log."),
+            "limit": {
+                "type": "string",
+                "enum": Limit::ALL.map(Limit::word),
+                "description": "Of `busy`: which limit is used up. Not there where the store is away.",
+            },
             "limitBytes": { "type": "integer", "description": "Of `too_large`." },
             "ratioLimit": { "type": "integer", "description": "Of `too_large`: how many times as large decompressing may make it." },
         },

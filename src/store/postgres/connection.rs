@@ -254,8 +254,9 @@ pub(super) fn translate(what: impl Display, error: &tokio_postgres::Error) -> St
 fn may_pass(code: &str) -> bool {
     // Connection, rolled back for another's sake, resources, operator's intervention, the system below it.
     const CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
-    // Read-only (it is the primary no more), idle for too long in a transaction, a lock that did not come.
-    const CODES: [&str; 3] = ["25006", "25P03", "55P03"];
+    // Read-only (it is the primary no more), idle for too long in a transaction, closed to connections for a while by its operator, a
+    // lock that did not come.
+    const CODES: [&str; 4] = ["25006", "25P03", "55000", "55P03"];
     CLASSES.iter().any(|class| code.starts_with(class)) || CODES.contains(&code)
 }
 
