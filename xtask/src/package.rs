@@ -14,9 +14,10 @@ use crate::roster::{self, text_of};
 use crate::{complain, root, say};
 
 /// Where a file of the repository is installed, and with which rights.
-const FILES: [(&str, &str, u32); 16] = [
+const FILES: [(&str, &str, u32); 17] = [
     ("packaging/roster-admin", "usr/sbin/roster-admin", 0o755),
     ("packaging/roster.service", "usr/lib/systemd/system/roster.service", 0o644),
+    ("packaging/roster-watch@.service", "usr/lib/systemd/system/roster-watch@.service", 0o644),
     ("packaging/sysusers.conf", "usr/lib/sysusers.d/roster.conf", 0o644),
     ("packaging/roster.toml", "etc/roster/roster.toml", 0o640),
     ("packaging/debian/copyright", "usr/share/doc/roster/copyright", 0o644),
