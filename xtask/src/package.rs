@@ -89,7 +89,7 @@ pub(crate) fn make(build: Build, folder: &Path, suffix: &str) -> Result<PathBuf,
     let mut pack = Command::new("dpkg-deb");
     pack.args(["--root-owner-group", compression, "--build"]).arg(&stage.root).arg(&file);
     text_of(&mut pack)?;
-    Ok(file)
+    file.canonicalize().map_err(|fault| format!("{}: {fault}", file.display()))
 }
 
 /// The version of the newest entry of Debian's changelog; it must be that of the code.
