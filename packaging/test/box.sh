@@ -45,7 +45,7 @@ After=roster.service
 [Service]
 Type=oneshot
 ExecStart=/bin/bash /box/scene.sh $stage
-ExecStopPost=/bin/sh -c 'echo \$EXIT_STATUS >/box/$stage.code; journalctl --no-pager -u roster >/box/$stage.journal; systemctl --no-block poweroff'
+ExecStopPost=/bin/sh -c 'echo \$EXIT_STATUS >/box/$stage.code; journalctl --no-pager -u roster -u roster-watch@night >/box/$stage.journal; systemctl --no-block poweroff'
 TimeoutStartSec=100s
 StandardOutput=append:/box/$stage.log
 StandardError=append:/box/$stage.log

@@ -36,6 +36,11 @@ gone() {
   tail --pid "$1" --sleep-interval 0.1 -f /dev/null
 }
 
+# Waits for a file that another process is to make; the scene as a whole has a limit.
+appears() {
+  until [ -e "$1" ]; do sleep 0.1; done
+}
+
 # A command in the service's own view of the machine, as its user.
 in_service() {
   nsenter --target "$(of_unit MainPID)" --mount setpriv --reuid roster --regid roster --clear-groups "$@"
@@ -147,15 +152,45 @@ install_stage() {
   rm -r /etc/systemd/system/roster.service.d
   systemctl daemon-reload
   systemctl restart roster
+  answers
   ok 'hanging, it is missed by the watchdog and started again'
+
+  install -d /etc/roster/watch
+  (umask 077 && { cat /root/client.env; echo ROSTER_URL=$url; echo ROSTER_SETTLE=0; echo ROSTER_EVERY=100ms; } >/etc/roster/watch/night.env)
+  systemctl enable --now roster-watch@night
+  appears /var/lib/roster-watch/night/done
+  is "$(stat -c '%A %U %G' /var/lib/roster-watch/night)" 'drwxrws--- roster-watch roster-watch'
+  drop one 'customer_id,phone\nw1,2127360001\n'
+  appears /var/lib/roster-watch/night/done/one.report.json
+  is "$(contacts)" 11002
+  # Who brought it may read the report; nobody else may look in.
+  as_sender cat /var/lib/roster-watch/night/done/one.report.json | grep -q '"added":1'
+  fails setpriv --reuid nobody --regid nogroup --clear-groups ls /var/lib/roster-watch/night
+  pid=$(systemctl show --value --property MainPID roster-watch@night)
+  is "$(stat -c %U "/proc/$pid")" roster-watch
+  local in_watcher=(nsenter --target "$pid" --mount setpriv --reuid roster-watch --regid roster-watch --clear-groups)
+  fails "${in_watcher[@]}" ls /var/lib/roster
+  fails "${in_watcher[@]}" cat /etc/roster/watch/night.env
+  ok 'a drop folder is a unit too, as a user who cannot reach the data'
+}
+
+# Somebody who is in the group of those that bring files.
+as_sender() {
+  setpriv --reuid games --regid games --groups "$(id -g roster-watch)" "$@"
+}
+
+# drop NAME TEXT: brings a file under another name, and renames it.
+drop() {
+  as_sender bash -c 'cd /var/lib/roster-watch/night && printf "$2" >".$1" && mv ".$1" "$1.csv"' drop "$1" "$2"
 }
 
 after_stage() {
   is "$(systemctl is-active roster)" active
   is "$(of_unit NRestarts)" 0
   answers
-  is "$(contacts)" 11001
-  ok 'after a reboot it is there, with all its data'
+  is "$(contacts)" 11002
+  is "$(systemctl is-active roster-watch@night)" active
+  ok 'after a reboot it is there, with all its data, and the drop folder with it'
 
   local before pid key
   key=$(sha256sum </etc/roster/master.key)
@@ -189,11 +224,6 @@ after_stage() {
   answers
   ok 'with settings that make no sense it does not start, and is not tried for ever'
 
-  # What its own drain time is, the stop may take: the unit's own limit is not in the way.
-  systemctl stop roster
-  is "$(of_unit Result):$(systemctl is-active roster || true)" success:inactive
-  systemctl start roster
-
   install -d -o roster -g roster -m 0700 /var/backups/roster
   roster-admin backup /var/backups/roster/today
   is "$(find /var/backups/roster ! -user roster)" ''
@@ -203,6 +233,7 @@ after_stage() {
   dpkg --remove roster >/root/said
   grep -q '/var/lib/roster (contacts) and /etc/roster (settings, master key) are left' /root/said
   fails systemctl is-active roster
+  fails systemctl is-active roster-watch@night
   fails test -e /usr/bin/roster
   test -e /var/lib/roster/catalogue.db -a -e /etc/roster/master.key -a -e /etc/roster/roster.toml
   dpkg --install /box/next.deb
@@ -213,13 +244,15 @@ after_stage() {
 
   dpkg --purge roster >/root/said
   grep -q 'deleting /var/lib/roster (all contacts and imports) and /etc/roster (settings, master key)' /root/said
+  grep -q '/var/lib/roster-watch (drop folders, with what was brought there) is left' /root/said
+  test -e /var/lib/roster-watch/night/done/one.csv
   for place in /var/lib/roster /etc/roster /usr/bin/roster /usr/share/doc/roster /usr/lib/systemd/system/roster.service; do
     fails test -e "$place"
   done
-  is "$(find /etc/systemd /var/lib/systemd -name 'roster.service*')" ''
+  is "$(find /etc/systemd /var/lib/systemd -name 'roster*.service*')" ''
   getent passwd roster >/dev/null
   test -e /var/backups/roster/today/manifest.json
-  ok 'purged, it says what it deletes, and leaves nothing but its user and the backups'
+  ok 'purged, it says what it deletes, and leaves nothing but its users, the backups and the drop folders'
 }
 
 "$1_stage"

@@ -14,9 +14,10 @@ use crate::roster::{self, text_of};
 use crate::{complain, root, say};
 
 /// Where a file of the repository is installed, and with which rights.
-const FILES: [(&str, &str, u32); 16] = [
+const FILES: [(&str, &str, u32); 17] = [
     ("packaging/roster-admin", "usr/sbin/roster-admin", 0o755),
     ("packaging/roster.service", "usr/lib/systemd/system/roster.service", 0o644),
+    ("packaging/roster-watch@.service", "usr/lib/systemd/system/roster-watch@.service", 0o644),
     ("packaging/sysusers.conf", "usr/lib/sysusers.d/roster.conf", 0o644),
     ("packaging/roster.toml", "etc/roster/roster.toml", 0o640),
     ("packaging/debian/copyright", "usr/share/doc/roster/copyright", 0o644),
@@ -88,7 +89,7 @@ pub(crate) fn make(build: Build, folder: &Path, suffix: &str) -> Result<PathBuf,
     let mut pack = Command::new("dpkg-deb");
     pack.args(["--root-owner-group", compression, "--build"]).arg(&stage.root).arg(&file);
     text_of(&mut pack)?;
-    Ok(file)
+    file.canonicalize().map_err(|fault| format!("{}: {fault}", file.display()))
 }
 
 /// The version of the newest entry of Debian's changelog; it must be that of the code.
