@@ -517,7 +517,7 @@ mod tests {
         });
         let credentials = Credentials { token: "T".to_owned(), secret: Secret::new("S".to_owned()) };
         let quiet = Output { json: false, quiet: true };
-        let client = Client { fresh_for, ..Client::new(origin, credentials, quiet) };
+        let client = Client { fresh_for, ..Client::new(origin, TlsConfig::default(), credentials, quiet) };
         let upload = Upload::prepare(&Source::of_text("phone\n"), None, false, quiet).expect("ready");
         assert_eq!(client.post_file("/x?new=add", &upload, key, &|_| ()).expect("accepted").status, 202);
         service.join().expect("it saw both").into()
