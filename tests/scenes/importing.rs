@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::harness::{Home, contacts_csv, counts, errors, field, text};
+use crate::harness::{Home, contacts_csv, counts, errors, field, nth_phone, text};
 
 scenes!(
     the_contracts_own_example,
@@ -15,6 +15,7 @@ scenes!(
     groups_are_replaced_and_times_follow_the_field,
     a_bad_file_is_told_all_at_once,
     the_status_has_the_given_shape,
+    rows_of_one_contact_or_phone_meet_however_far_apart_they_are,
 );
 
 /// Section 2, verbatim: that one contact gets those three fields, and nothing else changes; an unknown id adds nobody.
@@ -279,4 +280,46 @@ fn the_status_has_the_given_shape(home: Home) {
     let bad = client.import("add", "ignore", "row", "phone\nx\n");
     assert_eq!(keys(&bad), "commandId complete created error from message name processor trace");
     assert_eq!(keys(&bad["message"]["errors"][0]), "code field message row value");
+}
+
+/// A row sees what earlier rows did, also where thousands lie between them: a store reads and writes them in batches, and looks ahead.
+fn rows_of_one_contact_or_phone_meet_however_far_apart_they_are(home: Home) {
+    const EACH: u64 = 5_000;
+    // They change nothing, and give time to read ahead.
+    const BEFORE: u64 = 10_000;
+    let service = home.serve();
+    let client = service.client();
+    let file = |rows: &mut dyn Iterator<Item = (String, String)>| {
+        rows.fold("customer_id,phone,first_name\n".to_owned(), |csv, (id, phone)| format!("{csv}{id},{phone},Ada\n"))
+    };
+    let first = file(&mut (0..EACH + BEFORE).map(|at| (format!("a{at}"), nth_phone(at))));
+    let (all, status) = (EACH + BEFORE, client.import("add", "ignore", "row", &first));
+    assert_eq!(counts(&status), ([all, all, 0, 0, 0, 0], true));
+
+    let moved = |at: u64| nth_phone(100_000 + at);
+    let second = file(
+        &mut (EACH..all)
+            .map(|at| (format!("a{at}"), nth_phone(at)))
+            .chain((0..EACH).map(|at| (format!("a{at}"), moved(at))))
+            // Each takes the phone that one of those has just given up; the first 900 then come again.
+            .chain((0..EACH).map(|at| (format!("b{at}"), nth_phone(at))))
+            .chain((0..900).map(|at| (format!("b{at}"), nth_phone(200_000 + at))))
+            // Those have been taken in this very file.
+            .chain((4_900..4_950).map(|at| (format!("c{at}"), moved(at)))),
+    );
+    let status = client.import("add", "phone", "row", &second);
+    assert_eq!(counts(&status), ([BEFORE + 2 * EACH + 950, EACH, EACH, BEFORE, 0, 950], true));
+    let (twice, taken): (Vec<u64>, Vec<u64>) = ((20_002..20_902).collect(), (20_902..20_952).collect());
+    let expected = twice.iter().map(|row| format!("{row} customer_id duplicate_row"));
+    let expected = expected.chain(taken.iter().map(|row| format!("{row} phone phone_taken")));
+    assert_eq!(errors(&status), expected.collect::<Vec<_>>());
+    let contacts = client.contacts();
+    assert_eq!(contacts.len() as u64, all + EACH);
+    for (at, prefix) in [(0, "a"), (4_999, "a"), (0, "b"), (899, "b"), (4_999, "b")] {
+        let id = format!("{prefix}{at}");
+        let contact = contacts.iter().find(|contact| contact["customerId"] == id.as_str()).unwrap();
+        let phone = if prefix == "a" { moved(at) } else { nth_phone(at) };
+        let digits = phone.chars().filter(char::is_ascii_digit).collect::<String>();
+        assert_eq!(field(contact, "phone"), format!("+1{digits}"), "{id}");
+    }
 }
