@@ -2,7 +2,7 @@
 //!
 //! Requests are signed beforehand, by `roster sign`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -23,12 +23,56 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads the whole answer. `headers` are whole lines.
-pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+/// A connection that is kept.
+pub(crate) struct Connection {
+    address: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub(crate) fn open(address: &str) -> Result<Connection, String> {
+        let open = || {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+            Ok(Connection { address: address.to_owned(), stream: BufReader::new(stream) })
+        };
+        open().map_err(|fault: io::Error| format!("{address}: {fault}"))
+    }
+
+    /// Sends a request and reads its answer, which must have a length. `headers` are whole lines.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[String], body: &[u8]) -> Result<Answer, String> {
+        let address = self.address.clone();
+        self.exchange(method, path, headers, body).map_err(|fault| format!("{address}: {fault}"))
+    }
+
+    fn exchange(&mut self, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
+        let mut request = head(&self.address, method, path, headers, body);
+        request.extend_from_slice(body);
+        self.stream.get_mut().write_all(&request)?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            if self.stream.read_until(b'\n', &mut answer)? == 0 {
+                return Err(io::Error::other("the connection was closed"));
+            }
+        }
+        let length = length(&answer).ok_or_else(|| io::Error::other("the answer has no length"))?;
+        let start = answer.len();
+        answer.resize(start + length, 0);
+        self.stream.read_exact(&mut answer[start..])?;
+        parse(&answer).ok_or_else(|| io::Error::other("the answer is no whole HTTP"))
+    }
+}
+
+/// What a head says of its body.
+fn length(head: &[u8]) -> Option<usize> {
+    let lines = str::from_utf8(head).ok()?.lines();
+    let mut named = lines.filter_map(|line| line.split_once(':'));
+    named.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse().ok()
+}
+
+fn head(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
     for line in headers {
         head.push_str(line);
         head.push_str("\r\n");
@@ -37,7 +81,16 @@ pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[String], 
         head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
+    head.into_bytes()
+}
+
+/// Sends a request over a connection of its own, and reads the whole answer. `headers` are whole lines.
+pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let headers: Vec<String> = headers.iter().cloned().chain(["Connection: close".to_owned()]).collect();
+    stream.write_all(&head(address, method, path, &headers, body))?;
     stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
@@ -92,6 +145,15 @@ mod tests {
         assert_eq!((answer.status, answer.header("location"), &*answer.body), (202, Some("/v2/x"), "{}"));
         assert!(parse(b"HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\n\r\n{}").is_none());
         assert!(parse(b"").is_none());
+    }
+
+    #[test]
+    fn a_head_tells_how_much_follows() {
+        assert_eq!(length(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"), Some(12));
+        assert_eq!(length(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), None);
+        let sent = head("a:1", "POST", "/x", &["Prefer: wait=1".to_owned()], b"{}");
+        let lines = "POST /x HTTP/1.1\r\nHost: a:1\r\nPrefer: wait=1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&sent), lines);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench_file::FIELDS;
 use crate::guarded::Guarded;
-use crate::http::{self, json_string, member};
+use crate::http::{self, Connection, json_string, member};
 use crate::{cargo, root, say};
 
 /// The master key of nodes that hold nothing worth keeping.
@@ -159,6 +159,23 @@ impl Import {
             return Err(format!("{address} answers {}: {}", answer.status, answer.body));
         }
         Ok((counts(&answer.body)?, took))
+    }
+}
+
+impl Import {
+    /// Sends it without waiting for its end: its place.
+    pub(crate) fn accepted(&self, connection: &mut Connection) -> Result<String, String> {
+        let headers: Vec<String> = self.headers.iter().filter(|line| !line.starts_with("Prefer:")).cloned().collect();
+        let answer = connection.send("POST", &self.path, &headers, self.body.as_bytes())?;
+        let location = answer.header("location").filter(|_| answer.status == 202).map(str::to_owned);
+        location.ok_or_else(|| format!("it is answered {}: {}", answer.status, answer.body))
+    }
+
+    /// Sends it and waits for its end.
+    pub(crate) fn completed(&self, connection: &mut Connection) -> Result<(), String> {
+        let answer = connection.send("POST", &self.path, &self.headers, self.body.as_bytes())?;
+        let is_complete = answer.status == 202 && member(&answer.body, "complete") == Some("true");
+        if is_complete { Ok(()) } else { Err(format!("it is answered {}: {}", answer.status, answer.body)) }
     }
 }
 

@@ -11,6 +11,7 @@ mod nodes;
 mod paging;
 mod service;
 mod shells;
+mod small;
 mod table;
 
 use std::fs::{self, File};
@@ -146,7 +147,7 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
         database,
         lease_seconds: 10,
     };
-    for name in ["service", "against", "nodes", "paging"] {
+    for name in ["service", "against", "nodes", "paging", "small"] {
         fs::create_dir(directory.join(name)).map_err(failed)?;
     }
     let mut table = table::Table::default();
@@ -181,6 +182,12 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
     table.print();
     if wanted.wants(nodes::NAME) {
         nodes::measure(&home(&binary, "nodes", Some(server.url("nodes", ""))), &server, wanted.rounds, wanted.rows)?;
+    }
+    if wanted.wants(small::NAME) {
+        small::measure("sqlite", &home(&binary, "small", None), wanted.rounds, wanted.contacts)?;
+        server.query("postgres", "CREATE DATABASE small");
+        let postgres = home(&binary, "small", Some(server.url("small", "")));
+        small::measure("postgres", &postgres, wanted.rounds, wanted.contacts)?;
     }
     if wanted.wants(paging::NAME) {
         paging::measure("sqlite", &home(&binary, "paging", None), wanted.contacts, PAGING_SAMPLES)?;
