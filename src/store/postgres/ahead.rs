@@ -1,5 +1,6 @@
 //! What an import has the database do while it thinks on: the changes of one batch are made, and the contacts of the next one looked up,
-//! while the rows between are planned. Neither side waits for the other more than it must; on one machine that is a third of the time.
+//! while the rows between are planned. Neither side waits for the other more than it must (docs/PERFORMANCE.md has what
+//! that saves).
 //!
 //! Jobs are done one after the other, in the order in which they are given. So what is found does not know the changes that were given
 //! after it was asked for. Those are remembered ([`Touched`]), and where one could make a difference, it is asked anew.
