@@ -20,7 +20,8 @@ use crate::http::{
 use crate::store::moving::Movable;
 use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
-use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored, Watcher};
+pub use crate::store::sqlite::backup::Watcher;
+use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored};
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
 use crate::store::{OpenAs, QueueLimits, Store, StoreError};
 use crate::tenant::Secret;

@@ -48,13 +48,8 @@ pub(super) struct RestoreArgs {
 pub(super) fn back_up(args: &BackupArgs, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     let settings = global.settings(args.data.given())?;
     logging::start(&settings, DefaultLevel::Warn)?;
-    let bar = progress::copy(output);
-    let done = app::back_up(&settings, (&args.to, args.with_key), now_ms(), &mut |amount| {
-        bar.set_length(amount.all);
-        bar.set_position(amount.done);
-    });
-    bar.finish_and_clear();
-    let done = done?;
+    let done =
+        progress::of_copy(output, |watcher| app::back_up(&settings, (&args.to, args.with_key), now_ms(), watcher))?;
     if output.json {
         output.object(&json!({
             "directory": args.to,
@@ -91,13 +86,7 @@ pub(super) fn back_up(args: &BackupArgs, global: &GlobalArgs, output: Output) ->
 pub(super) fn restore(args: &RestoreArgs, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
     let settings = global.settings(args.data.given())?;
     logging::start(&settings, DefaultLevel::Warn)?;
-    let bar = progress::copy(output);
-    let done = app::restore(&settings, &args.from, &mut |amount| {
-        bar.set_length(amount.all);
-        bar.set_position(amount.done);
-    });
-    bar.finish_and_clear();
-    let done = done?;
+    let done = progress::of_copy(output, |watcher| app::restore(&settings, &args.from, watcher))?;
     if output.json {
         output.object(&json!({
             "data": settings.data,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::app::Watcher;
 use crate::wire::Progress;
 
 use super::output::Output;
@@ -29,9 +30,15 @@ pub(super) fn download(is_to_terminal: bool, output: Output) -> ProgressBar {
     bar
 }
 
-/// A bar for files that are copied.
-pub(super) fn copy(output: Output) -> ProgressBar {
-    bar(0, "{spinner} copying  {wide_bar} {bytes}/{total_bytes} {msg}", output)
+/// Shows a bar while files are copied: the work tells how far it is.
+pub(super) fn of_copy<T>(output: Output, work: impl FnOnce(Watcher<'_>) -> T) -> T {
+    let bar = bar(0, "{spinner} copying  {wide_bar} {bytes}/{total_bytes} {msg}", output);
+    let done = work(&mut |amount| {
+        bar.set_length(amount.all);
+        bar.set_position(amount.done);
+    });
+    bar.finish_and_clear();
+    done
 }
 
 /// A bar for the rows of an import.

@@ -1,6 +1,6 @@
 //! The process dies at each durable step, and starts again: what was accepted is applied once, and its status ends.
 
-use crate::harness::{Home, contacts_csv, counts};
+use crate::harness::{Client, Home, Request, Service, contacts_csv, counts};
 
 scenes!(
     dies_before_an_import_is_accepted,
@@ -15,9 +15,21 @@ scenes!(
 
 /// The names of the crash points, and whether a client that was cut off may find the import done after the restart.
 fn dies_at(home: Home, point: &str) {
+    let request = |client: &Client| client.import_request("add", "first_name", "row", &contacts_csv(0, 6_000));
+    let (_service, client) = dies_and_is_asked_again(home, point, request);
+    // The program goes on.
+    assert_eq!(counts(&client.import("add", "", "tx", &contacts_csv(0, 6_001))), ([6_001, 1, 0, 6_000, 0, 0], true));
+}
+
+/// A request to import 6,000 new contacts meets a service that dies at this point, and is sent once more when it has started again.
+pub(crate) fn dies_and_is_asked_again(
+    home: Home,
+    point: &str,
+    request: impl FnOnce(&Client) -> Request,
+) -> (Service, Client) {
     let mut service = home.with("ROSTER_CRASH_AT", point).serve();
     let mut client = service.client();
-    let request = client.import_request("add", "first_name", "row", &contacts_csv(0, 6_000));
+    let request = request(&client);
     // The answer may or may not come before the end; the client cannot know, and sends the same request again.
     let first = client.try_send(&request).ok().map(|answer| answer.location());
     service.wait_for_its_end();
@@ -33,8 +45,7 @@ fn dies_at(home: Home, point: &str) {
     let status = client.completed(&again.location());
     assert_eq!(counts(&status), ([6_000, 6_000, 0, 0, 0, 0], true), "the report is that of the one time it ran");
     assert_eq!(client.contacts().len(), 6_000);
-    // The program goes on.
-    assert_eq!(counts(&client.import("add", "", "tx", &contacts_csv(0, 6_001))), ([6_001, 1, 0, 6_000, 0, 0], true));
+    (service, client)
 }
 
 fn dies_before_an_import_is_accepted(home: Home) {

@@ -7,6 +7,7 @@ use roster::signature::{print_digest, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::crashing::dies_and_is_asked_again;
 use crate::harness::{Client, Home, Request, body_with, contacts_csv, counts, errors, field, now, text};
 
 scenes!(
@@ -387,21 +388,9 @@ fn a_file_is_read_as_it_is_written(home: Home) {
 }
 
 fn dies_at(home: Home, point: &str) {
-    let mut service = home.with("ROSTER_CRASH_AT", point).serve();
-    let mut client = service.client();
-    let request = stream(&client, OPTIONS, contacts_csv(0, 6_000).as_bytes());
-    let first = client.try_send(&request).ok().map(|answer| answer.location());
-    service.wait_for_its_end();
-    service.home.environment.clear();
-    service.start();
-    client.address = service.address.clone();
-    let again = client.send(&request);
-    if let Some(first) = first {
-        assert_eq!(again.location(), first);
-    }
-    assert_eq!(again.header("idempotency-replayed").is_some(), point != "accept.before_commit");
-    assert_eq!(counts(&client.completed(&again.location())), ([6_000, 6_000, 0, 0, 0, 0], true));
-    assert_eq!((commands(&client), client.contacts().len()), (1, 6_000));
+    let request = |client: &Client| stream(client, OPTIONS, contacts_csv(0, 6_000).as_bytes());
+    let (_service, client) = dies_and_is_asked_again(home, point, request);
+    assert_eq!(commands(&client), 1);
 }
 
 fn dies_before_a_file_is_accepted(home: Home) {

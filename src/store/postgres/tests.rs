@@ -10,10 +10,9 @@ use super::migration::{STEPS, Step, migrate};
 use super::*;
 use crate::command::{Payload, Reach};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
-use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
+use crate::import::{Addition, Change, Existing, ImportOptions, Mode, New};
 use crate::store::ImportTx;
-use crate::store::suite::new_token;
-use crate::store::suite::settings;
+use crate::store::suite::{self, new_token, settings};
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 
 const NOW: i64 = 1_763_812_800_000;
@@ -92,16 +91,7 @@ pub(super) fn addition(number: u64, phone: u64) -> Change {
 }
 
 pub(super) fn report() -> Report {
-    let counts = Counts { read: 1, added: 1, ..Counts::default() };
-    Report {
-        mode: Mode::Row,
-        counts,
-        not_applied: None,
-        errors: Vec::new(),
-        error_count: 0,
-        changes: None,
-        dialect: None,
-    }
+    suite::report(1)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
