@@ -115,7 +115,8 @@ impl Cast {
         self.hide(0);
     }
 
-    /// Ends all nodes in good order.
+    /// Ends all nodes in good order, and nothing of them is left open in the database. (While they run, any of their own statements
+    /// would look like that.)
     pub(super) fn end(self) {
         for node in self.nodes.into_inner().unwrap() {
             let mut node = node.lock().unwrap();
@@ -123,6 +124,10 @@ impl Cast {
                 assert_eq!(node.terminate(), Some(0));
             }
         }
+        let open =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND (xact_start IS NOT NULL OR application_name LIKE 'roster import %')";
+        assert_eq!(self.home.query(open), "0", "a transaction was left open");
     }
 }
 
