@@ -137,6 +137,7 @@ macro_rules! scenes {
 
 mod ahead;
 mod cancelling;
+mod finding;
 mod keeping;
 mod limits;
 mod reading;

@@ -6,7 +6,6 @@
 //!
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
-mod absent;
 mod accounts;
 mod ahead;
 mod cancelling;

@@ -3,17 +3,20 @@
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::changing::Changer;
 use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
 use super::directory::ServingLock;
+use super::finding::Finder;
 use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
 use crate::command::Claim;
-use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile};
-use crate::import::{Addition, Change, IdentityKeys, Report, RowFound, StoredContact, Update};
+use crate::contact::ContactNumber;
+use crate::import::{Change, Report, RowFound};
+use crate::store::absent::Absent;
 use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 
@@ -37,6 +40,10 @@ pub(super) struct SqliteImport {
     context: ImportContext,
     now_ms: i64,
     counts: Stock,
+    /// Which keys need not be looked for, where the program was empty.
+    absent: Option<Absent>,
+    /// The contact that a file in the program's own order would be about next.
+    next_in_order: Option<ContactNumber>,
     /// So that no other server starts while this import may still write. Dropped last.
     _lock: Option<Arc<ServingLock>>,
 }
@@ -70,6 +77,8 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         context,
         now_ms,
         counts,
+        absent: None,
+        next_in_order: None,
         _lock: lock,
     };
     let connection = import.connection()?;
@@ -85,6 +94,7 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         })
         .context(beginning)?;
     import.counts = counts;
+    import.absent = (counts.contacts == 0).then(Absent::of_empty_program);
     import.context.next_number = contact_number(counts.next_number)?;
     Ok(Begin::Open(Box::new(import)))
 }
@@ -111,8 +121,12 @@ impl ImportTx for SqliteImport {
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        let finder = Finder { connection: self.connection()?, tag: self.context.tag };
-        finder.find(lookup).context(|| format!("looking contacts up for command {}", self.claim.command))
+        let finder = Finder { connection: self.connection()?, tag: self.context.tag, absent: self.absent.as_ref() };
+        let (found, next_in_order) = finder
+            .find(lookup, self.next_in_order)
+            .context(|| format!("looking contacts up for command {}", self.claim.command))?;
+        self.next_in_order = next_in_order;
+        Ok(found)
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -121,6 +135,9 @@ impl ImportTx for SqliteImport {
         let mut salts = vec![0; additions * SALT_BYTES];
         getrandom::fill(&mut salts)
             .map_err(|error| StoreError::Fault(format!("the system gives no random bytes: {error}")))?;
+        if let Some(absent) = &self.absent {
+            absent.learn(&changes);
+        }
         let mut counts = self.counts;
         let now_ms = self.now_ms;
         let applying = || format!("applying changes of command {}", self.claim.command);
@@ -210,165 +227,4 @@ fn contact_number(number: i64) -> Result<ContactNumber, StoreError> {
         .ok()
         .and_then(ContactNumber::new)
         .ok_or_else(|| StoreError::Fault(format!("{number} is no number of a contact")))
-}
-
-/// Finds contacts for a batch. Keys of one kind are asked for in their order, so that neighbours share pages.
-struct Finder<'a> {
-    connection: &'a Connection,
-    tag: crate::contact::ProgramTag,
-}
-
-impl Finder<'_> {
-    fn find(&self, lookup: Lookup<'_>) -> rusqlite::Result<Vec<RowFound>> {
-        let Lookup { keys, values, phones_of_existing, phones_of_new: _ } = lookup;
-        let mut found = vec![RowFound::default(); keys.len()];
-        self.by_customer_id(keys, &mut found)?;
-        let phones = self.by_number(keys, &mut found, values, phones_of_existing)?;
-        let asked = |row: &(usize, u64)| lookup.wants_phone(&keys[row.0], &found[row.0], phones[row.0]);
-        let mut wanted: Vec<(usize, u64)> =
-            keys.iter().enumerate().filter_map(|(at, key)| Some((at, key.phone?.digits()))).filter(asked).collect();
-        wanted.sort_unstable_by_key(|(_, digits)| *digits);
-        let mut select = self.connection.prepare_cached("SELECT number FROM contact WHERE phone = ?1")?;
-        for (at, digits) in wanted {
-            found[at].by_phone = select.query_row([digits.cast_signed()], number).optional()?;
-        }
-        Ok(found)
-    }
-
-    fn by_customer_id(&self, keys: &[IdentityKeys<'_>], found: &mut [RowFound]) -> rusqlite::Result<()> {
-        let mut wanted: Vec<(usize, &str)> =
-            keys.iter().enumerate().filter_map(|(at, key)| Some((at, key.customer_id?))).collect();
-        wanted.sort_unstable_by_key(|(_, customer_id)| *customer_id);
-        let mut select = self.connection.prepare_cached("SELECT number FROM contact WHERE customer_id = ?1")?;
-        for (at, customer_id) in wanted {
-            found[at].by_customer_id = select.query_row([customer_id], number).optional()?;
-        }
-        Ok(())
-    }
-
-    /// Reads the contacts that the ids name, as far as anything of them is wanted; answers with their phones.
-    fn by_number(
-        &self,
-        keys: &[IdentityKeys<'_>],
-        found: &mut [RowFound],
-        values: bool,
-        phones_of_existing: bool,
-    ) -> rusqlite::Result<Vec<Option<u64>>> {
-        let mut phones = vec![None; keys.len()];
-        let mut wanted: Vec<(usize, ContactNumber)> = keys
-            .iter()
-            .enumerate()
-            .filter_map(|(at, key)| match key.signalvine_id {
-                Some(id) => (id.tag == self.tag).then_some((at, id.number)),
-                None => Some((at, found[at].by_customer_id?)).filter(|_| values || phones_of_existing),
-            })
-            .collect();
-        wanted.sort_unstable_by_key(|(_, number)| *number);
-        let mut select = self.connection.prepare_cached(
-            "SELECT salt, phone, active, created_ms, customer_id, profile, times FROM contact WHERE number = ?1",
-        )?;
-        for (at, number) in wanted {
-            let mut rows = select.query([number.get().cast_signed()])?;
-            let Some(row) = rows.next()? else { continue };
-            if let Some(id) = keys[at].signalvine_id {
-                if ContactId::new(self.tag, number, row.get::<_, i64>(0)?.cast_unsigned()) != id {
-                    continue;
-                }
-                found[at].by_signalvine_id = Some(number);
-            }
-            let digits = row.get::<_, i64>(1)?.cast_unsigned();
-            phones[at] = Some(digits);
-            if phones_of_existing && keys[at].phone.is_some_and(|phone| phone.digits() == digits) {
-                found[at].by_phone = Some(number);
-            }
-            if values {
-                found[at].contact = Some(stored_contact(row, number, digits)?);
-            }
-        }
-        Ok(phones)
-    }
-}
-
-fn number(row: &Row<'_>) -> rusqlite::Result<ContactNumber> {
-    let number: i64 = row.get(0)?;
-    ContactNumber::new(number.cast_unsigned()).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
-}
-
-fn stored_contact(row: &Row<'_>, number: ContactNumber, digits: u64) -> rusqlite::Result<StoredContact> {
-    Ok(StoredContact {
-        number,
-        created_ms: row.get(3)?,
-        customer_id: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
-        phone: Phone::from_digits(digits),
-        active: row.get(2)?,
-        profile: Profile::from_bytes(row.get(5)?),
-        times: FieldTimes::from_bytes(row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default()),
-    })
-}
-
-/// Makes changes. A unique column is touched only where it changes: SQLite would renew its index entry all the same.
-struct Changer<'a> {
-    insert: CachedStatement<'a>,
-    update: CachedStatement<'a>,
-    set_customer_id: CachedStatement<'a>,
-    set_phone: CachedStatement<'a>,
-    now_ms: i64,
-}
-
-impl<'a> Changer<'a> {
-    fn new(connection: &'a Connection, now_ms: i64) -> rusqlite::Result<Changer<'a>> {
-        Ok(Changer {
-            insert: connection.prepare_cached(
-                "INSERT INTO contact
-                   (number, salt, phone, active, created_ms, updated_ms, customer_id, profile, times)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, NULL)",
-            )?,
-            update: connection.prepare_cached(
-                "UPDATE contact SET active = coalesce(?2, active), profile = coalesce(?3, profile), times = ?4,
-                   updated_ms = ?5
-                 WHERE number = ?1",
-            )?,
-            set_customer_id: connection.prepare_cached("UPDATE contact SET customer_id = ?2 WHERE number = ?1")?,
-            set_phone: connection.prepare_cached("UPDATE contact SET phone = ?2 WHERE number = ?1")?,
-            now_ms,
-        })
-    }
-
-    fn add(&mut self, addition: &Addition, random: u64) -> rusqlite::Result<()> {
-        let Addition { number, customer_id, phone, active, profile } = addition;
-        // The id type knows how many bits a salt has.
-        let salt = ContactId::new(crate::contact::ProgramTag::from_bits(0), *number, random).salt();
-        self.insert.execute(params![
-            number.get().cast_signed(),
-            salt.cast_signed(),
-            phone.digits().cast_signed(),
-            active,
-            self.now_ms,
-            not_blank(customer_id),
-            profile.as_bytes(),
-        ])?;
-        Ok(())
-    }
-
-    fn update(&mut self, update: &Update) -> rusqlite::Result<()> {
-        let Update { number, customer_id, phone, active, profile, times } = update;
-        let number = number.get().cast_signed();
-        let times = Some(times.as_bytes()).filter(|times| !times.is_empty());
-        let profile = profile.as_ref().map(Profile::as_bytes);
-        let changed = self.update.execute(params![number, active, profile, times, self.now_ms])?;
-        if changed == 0 {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
-        }
-        if let Some(customer_id) = customer_id {
-            self.set_customer_id.execute(params![number, not_blank(customer_id)])?;
-        }
-        if let Some(phone) = phone {
-            self.set_phone.execute(params![number, phone.digits().cast_signed()])?;
-        }
-        Ok(())
-    }
-}
-
-fn not_blank(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
 }

@@ -15,10 +15,12 @@
 mod accepting;
 mod accounts;
 pub mod backup;
+mod changing;
 mod commands;
 mod connection;
 mod contacts;
 mod directory;
+mod finding;
 mod import_tx;
 mod keeping;
 mod lanes;

@@ -5,8 +5,10 @@
 //! program, whose contacts are then all this import's own, as it holds the program's stock locked. What the filter has not
 //! seen is not there; what it may have seen is asked for as ever. So it can only be slower, never wrong.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::quality::RandomState;
 
 use crate::contact::Phone;
 use crate::import::Change;
@@ -31,7 +33,7 @@ impl Absent {
     pub(super) fn of_empty_program() -> Absent {
         Absent {
             words: (0..FILTER_BYTES / size_of::<u64>()).map(|_| AtomicU64::new(0)).collect(),
-            hashes: RandomState::new(),
+            hashes: RandomState::default(),
         }
     }
 
