@@ -140,9 +140,10 @@ fn judge(
         progress(planner.rows_read())?;
         test_point("import.first_of_many_batches_applied");
         let (sender, batches) = sync_channel(BATCHES_AHEAD_MAX);
+        let (spent, used) = sync_channel(BATCHES_AHEAD_MAX);
         let reading = &file;
-        scope.spawn(move || read_ahead(reader, reading, &sender));
-        apply_all(tx, &file, &mut planner, batches, progress)
+        scope.spawn(move || read_ahead(reader, reading, &sender, &used));
+        apply_all(tx, &file, &mut planner, (batches, spent), progress)
     })?;
     match unreadable {
         None => Ok(Judged::Rows(planner.finish())),
@@ -150,16 +151,19 @@ fn judge(
     }
 }
 
-/// Reads and identifies until the file ends or nobody listens any more.
+/// Reads and identifies until the file ends or nobody listens any more, in the room of batches that are `used` up.
 fn read_ahead(
     mut reader: RowReader<Box<dyn Read + Send>>,
     file: &FilePlan,
     sender: &SyncSender<Result<IdentifiedBatch, RowsFault>>,
+    used: &Receiver<IdentifiedBatch>,
 ) {
     loop {
+        let (rows, room) = used.try_recv().map(IdentifiedBatch::take_apart).unwrap_or_default();
+        reader.reuse(rows);
         let next = match reader.next_batch() {
             Ok(None) => return,
-            Ok(Some(batch)) => Ok(file.identify(batch)),
+            Ok(Some(batch)) => Ok(file.identify_in(batch, room)),
             Err(fault) => Err(fault),
         };
         let is_last = next.is_err();
@@ -173,7 +177,7 @@ fn apply_all(
     tx: &mut dyn ImportTx,
     file: &FilePlan,
     planner: &mut Planner<'_>,
-    batches: Receiver<Result<IdentifiedBatch, RowsFault>>,
+    (batches, spent): (Receiver<Result<IdentifiedBatch, RowsFault>>, SyncSender<IdentifiedBatch>),
     progress: &dyn Fn(u64) -> Result<(), StoreError>,
 ) -> Result<Option<RowsFault>, RunFault> {
     let mut next = batches.recv().ok();
@@ -185,6 +189,8 @@ fn apply_all(
         // Not waited for: what has been read by now may be looked up while this batch is planned.
         let ahead = batches.try_recv().ok();
         step(tx, file, planner, &batch, ahead.as_ref().and_then(|ahead| ahead.as_ref().ok()))?;
+        // For its room only: if nobody wants it, it is dropped.
+        let _ = spent.try_send(batch);
         progress(planner.rows_read())?;
         next = ahead.or_else(|| batches.recv().ok());
     }

@@ -1,5 +1,7 @@
 //! Days and moments in a cell, and how a moment is printed everywhere. Arithmetic is jiff's; the shapes are the contract's.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 
@@ -10,20 +12,17 @@ pub fn print_ms(ms: i64) -> String {
 }
 
 /// A day in one of the two accepted shapes, `2026-11-22` or `11/22/2026` (US order), as `2026-11-22`.
-pub fn normal_date(cell: &str) -> Option<String> {
-    let bytes = cell.as_bytes();
-    let (year, month, day) = if bytes.contains(&b'/') {
-        let mut parts = cell.split('/');
-        let (month, day, year) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || month.len() > 2 || day.len() > 2 {
-            return None;
-        }
-        (four_digits(year)?, digits(month)?, digits(day)?)
-    } else {
-        iso_date(bytes)?
-    };
-    let date = real_day(year, month, day)?;
-    Some(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()))
+pub fn normal_date(cell: &str) -> Option<Cow<'_, str>> {
+    if let Some((year, month, day)) = iso_date(cell.as_bytes()) {
+        return real_day(year, month, day).map(|_| Cow::Borrowed(cell));
+    }
+    let mut parts = cell.split('/');
+    let (month, day, year) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || month.len() > 2 || day.len() > 2 {
+        return None;
+    }
+    let date = real_day(four_digits(year)?, digits(month)?, digits(day)?)?;
+    Some(Cow::Owned(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())))
 }
 
 /// `YYYY-MM-DD`, `T` or a space, `hh:mm[:ss[.f…]]` and an offset, as UTC cut to milliseconds: `2026-11-22T12:00:00.000Z`.

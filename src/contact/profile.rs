@@ -9,6 +9,46 @@
 
 use super::schema::FieldNumber;
 
+/// The profiles of many rows, one after the other in one piece of memory: packed once, then compared and copied whole.
+#[derive(Debug, Default)]
+pub struct PackedRows {
+    builder: ProfileBuilder,
+    /// Where each row's profile ends; and whether it has one.
+    ends: Vec<(usize, bool)>,
+}
+
+impl PackedRows {
+    /// Adds a value to the row that is being packed, as [`ProfileBuilder::push`] does.
+    pub fn push(&mut self, number: FieldNumber, value: &str) {
+        self.builder.push(number, value);
+    }
+
+    /// Forgets all rows, and keeps their room.
+    pub fn clear(&mut self) {
+        self.builder.packed.clear();
+        self.ends.clear();
+    }
+
+    /// The row is packed; or it has no profile after all, because one of its values is none.
+    pub fn end_row(&mut self, has_profile: bool) {
+        if !has_profile {
+            self.builder.packed.truncate(self.start(self.ends.len()));
+        }
+        self.builder.last = 0;
+        self.ends.push((self.builder.packed.len(), has_profile));
+    }
+
+    /// The profile of a row, as it is stored; rows are counted from 0.
+    pub fn row(&self, at: usize) -> Option<&[u8]> {
+        let (end, has_profile) = *self.ends.get(at)?;
+        has_profile.then(|| &self.builder.packed[self.start(at)..end])
+    }
+
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.ends[before].0)
+    }
+}
+
 /// The values of a contact's ordinary fields, by field number. Blank values are not there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile(Vec<u8>);
@@ -55,14 +95,14 @@ impl Profile {
 
     /// The values that are not blank, in ascending order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (FieldNumber, &str)> {
-        let mut rest = self.0.as_slice();
-        std::iter::from_fn(move || {
-            let number = u32::try_from(take_varint(&mut rest)?).ok()?;
-            let bytes = usize::try_from(take_varint(&mut rest)?).ok()?;
-            let (value, after) = rest.split_at_checked(bytes)?;
-            rest = after;
-            Some((FieldNumber(number), std::str::from_utf8(value).ok()?))
-        })
+        entries(&self.0).map_while(|(number, value)| Some((number, std::str::from_utf8(value).ok()?)))
+    }
+
+    /// Whether, of the fields with these numbers (ascending), it says just what `packed` says, which has no others.
+    pub fn agrees(&self, packed: &[u8], numbers: &[FieldNumber]) -> bool {
+        // Nearly always the whole profile is the same, or differs in one value.
+        self.0 == packed
+            || entries(&self.0).filter(|(number, _)| numbers.binary_search(number).is_ok()).eq(entries(packed))
     }
 
     /// The value of a field, blank if it has none.
@@ -129,6 +169,17 @@ impl FieldTimes {
     }
 }
 
+/// The values of a packed profile, not yet known to be text.
+fn entries(mut packed: &[u8]) -> impl Iterator<Item = (FieldNumber, &[u8])> {
+    std::iter::from_fn(move || {
+        let number = u32::try_from(take_varint(&mut packed)?).ok()?;
+        let bytes = usize::try_from(take_varint(&mut packed)?).ok()?;
+        let (value, after) = packed.split_at_checked(bytes)?;
+        packed = after;
+        Some((FieldNumber(number), value))
+    })
+}
+
 fn put_varint(into: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         into.push((value & 0x7f) as u8 | 0x80);
@@ -138,6 +189,13 @@ fn put_varint(into: &mut Vec<u8>, mut value: u64) {
 }
 
 fn take_varint(from: &mut &[u8]) -> Option<u64> {
+    // Nearly all have one byte.
+    if let Some((&byte, rest)) = from.split_first()
+        && byte & 0x80 == 0
+    {
+        *from = rest;
+        return Some(u64::from(byte));
+    }
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = from.split_first()?;
@@ -184,6 +242,36 @@ mod tests {
             for number in 1..300 {
                 prop_assert_eq!(merged.get(FieldNumber(number)), expected.get(&number).map_or("", String::as_str));
             }
+        }
+
+        #[test]
+        fn rows_are_packed_as_profiles_are(rows in proptest::collection::vec((values(), any::<bool>()), 0..6)) {
+            let mut packed = PackedRows::default();
+            for (values, has_profile) in &rows {
+                values.iter().for_each(|(number, value)| packed.push(FieldNumber(*number), value));
+                packed.end_row(*has_profile);
+            }
+            for ((values, has_profile), at) in rows.iter().zip(0..) {
+                let expected = has_profile.then(|| profile(values));
+                prop_assert_eq!(packed.row(at), expected.as_ref().map(Profile::as_bytes));
+            }
+            prop_assert_eq!(packed.row(rows.len()), None);
+        }
+
+        #[test]
+        fn profiles_agree_where_a_map_does(
+            stored in values(), said in values(), same in any::<bool>(), others in proptest::collection::btree_set(1u32..300, 0..4),
+        ) {
+            let said = if same { stored.clone() } else { said };
+            let numbers: Vec<u32> = said.keys().copied().filter(|number| !others.contains(number)).collect();
+            let said: BTreeMap<u32, String> = said.into_iter().filter(|(number, _)| numbers.contains(number)).collect();
+            let told = |values: &BTreeMap<u32, String>| -> Vec<(u32, String)> {
+                let told = values.iter().filter(|(number, value)| numbers.contains(number) && !value.is_empty());
+                told.map(|(number, value)| (*number, value.clone())).collect()
+            };
+            let expected = told(&stored) == told(&said);
+            let fields: Vec<FieldNumber> = numbers.iter().copied().map(FieldNumber).collect();
+            prop_assert_eq!(profile(&stored).agrees(profile(&said).as_bytes(), &fields), expected);
         }
 
         #[test]

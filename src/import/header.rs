@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use super::guard::{ROW_COLUMN, unguarded};
 use super::options::{Existing, ImportOptions};
+use super::records::{Batch, Row};
 use super::report::{ErrorCode, FileErrors, shortened};
-use super::rows::{Batch, Row};
 use crate::contact::{Field, FieldNumber, Role, Schema};
 
 /// A column that is looked at.
@@ -33,6 +33,13 @@ pub(super) struct FileHeader {
     pub(super) columns: Vec<Column>,
     /// Indices into `columns` of the ordinary fields, in the order of their numbers.
     pub(super) by_number: Vec<usize>,
+    /// The numbers of the ordinary fields, ascending.
+    pub(super) numbers: Vec<FieldNumber>,
+    /// Indices into `columns` of all others, and of all.
+    pub(super) special: Vec<usize>,
+    pub(super) all: Vec<usize>,
+    /// Whether `existing` names all ordinary fields of the file.
+    pub(super) existing_takes_all: bool,
 }
 
 impl FileHeader {
@@ -74,10 +81,23 @@ impl FileHeader {
             .filter(|(_, field)| !matches!(field.role, Role::SignalvineId | Role::ReadOnly))
             .map(|(place, field)| Column { place, field: field.clone(), for_existing: named.contains(&*field.name) })
             .collect();
-        let mut by_number: Vec<usize> =
-            (0..columns.len()).filter(|at| columns[*at].field.role == Role::Ordinary).collect();
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let (mut by_number, special): (Vec<usize>, Vec<usize>) =
+            all.iter().copied().partition(|at| columns[*at].field.role == Role::Ordinary);
         by_number.sort_by_key(|at| columns[*at].field.number);
-        FileHeader { width, guarded: false, signalvine_id: None, customer_id: None, phone: None, columns, by_number }
+        FileHeader {
+            width,
+            guarded: false,
+            signalvine_id: None,
+            customer_id: None,
+            phone: None,
+            numbers: by_number.iter().map(|at| columns[*at].field.number).collect(),
+            existing_takes_all: by_number.iter().all(|at| columns[*at].for_existing),
+            columns,
+            by_number,
+            special,
+            all,
+        }
     }
 
     /// A cell without the white space around it, and without its guard.

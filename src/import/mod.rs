@@ -7,8 +7,11 @@ mod form;
 mod guard;
 mod head;
 mod header;
+mod identify;
 mod options;
+mod overlay;
 mod plan;
+mod records;
 mod report;
 mod rows;
 mod sample;
@@ -17,12 +20,14 @@ pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update
 pub use form::{Charset, Dialect, Form, open_rows};
 pub use guard::{ERRORS_COLUMN, Guard, ROW_COLUMN};
 pub use head::{Head, read_head};
+pub use identify::{FilePlan, IdentifiedBatch, Spent};
 pub use options::{Existing, ImportOptions, Limits, Mode, New};
-pub use plan::{FilePlan, IdentifiedBatch, PlanFault, Planner};
+pub use plan::{PlanFault, Planner};
+pub use records::{Batch, Row, RowDefect};
 pub use report::{
     Counts, ERRORS_MAX, ErrorCode, FileErrors, NotApplied, Report, ReportBuilder, RowError, VALUE_CHARS_MAX,
 };
-pub use rows::{Batch, Row, RowDefect, RowReader, RowsFault};
+pub use rows::{RowReader, RowsFault};
 pub use sample::{EXAMPLES_MAX, FieldChange, FieldChanges};
 
 #[cfg(test)]

@@ -3,224 +3,26 @@
 //! Rows are judged in the contract's eight steps (section 4), as if they were applied one after the other: what earlier
 //! batches changed, the store's look-up shows; what earlier rows of the same batch changed, the overlay here.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use super::change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
+use super::change::{Addition, Change, RowFound, StoredContact, Update};
 use super::claims::{Claims, NewKey};
-use super::header::FileHeader;
-use super::options::{Existing, ImportOptions, New};
-use super::report::{Counts, ErrorCode, FileErrors, Report, ReportBuilder, RowError, shortened};
-use super::rows::{Batch, Row, RowDefect};
+use super::identify::{FilePlan, Form, IdCell, IdentifiedBatch, Identity, Normals};
+use super::options::{Existing, New};
+use super::overlay::Overlay;
+use super::records::{Row, RowDefect};
+use super::report::{Counts, ErrorCode, Report, ReportBuilder, RowError, shortened};
 use super::sample::Sample;
-use crate::contact::{
-    ContactId, ContactNumber, FieldNumber, FieldType, Phone, ProfileBuilder, ProgramTag, Refusal, Region, Role, Schema,
-    ValueType, normal_form, parse_uuid,
-};
-
-/// What does not change while a file is planned: its columns, the options, the program. Shared between threads.
-#[derive(Clone, Debug)]
-pub struct FilePlan {
-    header: FileHeader,
-    options: ImportOptions,
-    region: Region,
-    tag: ProgramTag,
-}
-
-impl FilePlan {
-    /// Judges the header; what is wrong with it is wrong with the file, and told all at once.
-    pub fn new(
-        header: Option<&Batch>,
-        schema: &Schema,
-        options: &ImportOptions,
-        region: Region,
-        tag: ProgramTag,
-    ) -> Result<FilePlan, FileErrors> {
-        Ok(FilePlan { header: FileHeader::judge(header, schema, options)?, options: options.clone(), region, tag })
-    }
-
-    /// Reads who the rows say they are about, and the values of their cells. It needs nothing but the rows, so another
-    /// thread may do it ahead.
-    pub fn identify(&self, batch: Batch) -> IdentifiedBatch {
-        let identities = batch.rows().map(|row| self.identity(row)).collect();
-        let mut forms = Vec::with_capacity(batch.len() * self.header.columns.len());
-        let mut before: Option<Row<'_>> = None;
-        for row in batch.rows() {
-            self.read_cells(row, before, &mut forms);
-            before = Some(row);
-        }
-        IdentifiedBatch { batch, identities, forms }
-    }
-
-    /// Reads the cells that may be looked at. Phones are read as identities; defective rows are never looked at.
-    fn read_cells(&self, row: Row<'_>, before: Option<Row<'_>>, forms: &mut Vec<Form>) {
-        let columns = &self.header.columns;
-        let is_whole = row.defect().is_none() && row.width() == self.header.width;
-        for column in columns {
-            let wanted =
-                is_whole && column.field.role != Role::Phone && (self.options.new == New::Add || column.for_existing);
-            if !wanted {
-                forms.push(Form::NotRead);
-                continue;
-            }
-            let cell = self.header.cell(row, column.place);
-            // Files repeat themselves: what the cell above says need not be read again.
-            let above =
-                forms.len().checked_sub(columns.len()).map(|at| &forms[at]).filter(|above| **above != Form::NotRead);
-            let form = match above {
-                Some(above) if before.is_some_and(|before| self.header.cell(before, column.place) == cell) => {
-                    above.clone()
-                }
-                _ => Form::of(cell, column.field.field_type, self.region),
-            };
-            forms.push(form);
-        }
-    }
-
-    fn identity(&self, row: Row<'_>) -> Identity {
-        if row.defect().is_some() || row.width() != self.header.width {
-            return Identity { signalvine_id: IdCell::Blank, phone: None };
-        }
-        let phone = self
-            .header
-            .phone
-            .map(|place| self.header.cell(row, place))
-            .filter(|cell| !cell.is_empty() && !cell.contains('\0'));
-        Identity {
-            signalvine_id: self
-                .header
-                .signalvine_id
-                .map_or(IdCell::Blank, |place| self.id_cell(self.header.cell(row, place))),
-            phone: phone.and_then(|cell| Phone::parse(cell, self.region)),
-        }
-    }
-
-    fn id_cell(&self, cell: &str) -> IdCell {
-        if cell.is_empty() {
-            return IdCell::Blank;
-        }
-        match parse_uuid(cell).map(ContactId::from_uuid) {
-            None => IdCell::Malformed,
-            Some(Some(id)) if id.tag == self.tag => IdCell::Own(id),
-            Some(_) => IdCell::Foreign,
-        }
-    }
-
-    /// What the store is to find out about a batch.
-    pub fn keys<'a>(&self, identified: &'a IdentifiedBatch) -> Vec<IdentityKeys<'a>> {
-        let IdentifiedBatch { batch, identities, forms: _ } = identified;
-        batch.rows().zip(identities).map(|(row, identity)| self.row_keys(row, identity)).collect()
-    }
-
-    fn row_keys<'a>(&self, row: Row<'a>, identity: &Identity) -> IdentityKeys<'a> {
-        let signalvine_id = match identity.signalvine_id {
-            IdCell::Blank => None,
-            IdCell::Own(id) => Some(id),
-            // Such a row is decided without any look-up.
-            IdCell::Malformed | IdCell::Foreign => return IdentityKeys::default(),
-        };
-        if row.defect().is_some() || row.width() != self.header.width {
-            return IdentityKeys::default();
-        }
-        // No stored value has a NUL, and a store may be unable even to ask for one.
-        let customer_id = Some(self.customer_id(row)).filter(|cell| !cell.is_empty() && !cell.contains('\0'));
-        IdentityKeys { signalvine_id, customer_id, phone: identity.phone }
-    }
-
-    fn customer_id<'a>(&self, row: Row<'a>) -> &'a str {
-        self.header.customer_id.map_or("", |place| self.header.cell(row, place))
-    }
-
-    /// Whether the values of contacts found are needed.
-    pub fn wants_values(&self) -> bool {
-        matches!(self.options.existing, Existing::Fields(_))
-    }
-
-    /// Whether rows that find a contact need to know who holds their phone.
-    pub fn wants_phones_of_existing(&self) -> bool {
-        let may_change = |number| self.header.existing_may_change(number);
-        // Where customer ids may move, a contact found by one may turn out to be new to a later row of the same batch.
-        may_change(FieldNumber::PHONE)
-            || (self.wants_phones_of_new()
-                && self.header.signalvine_id.is_some()
-                && may_change(FieldNumber::CUSTOMER_ID))
-    }
-
-    /// Whether rows that find no contact need to know who holds their phone.
-    pub fn wants_phones_of_new(&self) -> bool {
-        self.options.new == New::Add
-    }
-}
-
-/// What the `signalvine_id` cell of a row says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum IdCell {
-    Blank,
-    /// No UUID.
-    Malformed,
-    /// A UUID that this program never gave out.
-    Foreign,
-    /// One that it may have given out.
-    Own(ContactId),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Identity {
-    signalvine_id: IdCell,
-    /// The phone cell's number, if it is a valid one.
-    phone: Option<Phone>,
-}
-
-/// What a cell says, as far as it can be told without a look at the program.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Form {
-    /// Nobody will ask.
-    NotRead,
-    /// It is in its normal form already.
-    AsItStands,
-    /// Its normal form.
-    Normal(Box<str>),
-    Refused(Refusal),
-}
-
-impl Form {
-    fn of(cell: &str, field_type: FieldType, region: Region) -> Form {
-        match normal_form(cell, field_type, region) {
-            Ok(normal) if normal == cell => Form::AsItStands,
-            Ok(normal) => Form::Normal(normal.into()),
-            Err(refusal) => Form::Refused(refusal),
-        }
-    }
-}
-
-/// A batch of rows with who they say they are about, and what.
-#[derive(Debug)]
-pub struct IdentifiedBatch {
-    batch: Batch,
-    identities: Vec<Identity>,
-    /// For each row, one for each column of the header that may be looked at.
-    forms: Vec<Form>,
-}
-
-impl IdentifiedBatch {
-    /// How many rows.
-    pub fn len(&self) -> usize {
-        self.batch.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
-    }
-}
+use crate::contact::{ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, Refusal, Role, ValueType};
 
 /// A row that is judged, with what was read of it ahead.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     row: Row<'a>,
     identity: &'a Identity,
-    /// One for each column of the header that may be looked at.
+    /// One for each column of the header that may be looked at, and the text of those that are not as they stand.
     forms: &'a [Form],
+    normals: &'a Normals,
+    /// All ordinary fields as they would be stored, if all are read and valid.
+    profile: Option<&'a [u8]>,
 }
 
 /// A plan and a look-up that do not belong together: a fault of ours.
@@ -231,13 +33,6 @@ pub struct PlanFault {
     what: &'static str,
 }
 
-/// What the rows of this batch have changed so far. `None` as a value: nobody has it any more.
-#[derive(Debug, Default)]
-struct Overlay {
-    customer_ids: HashMap<Box<str>, Option<ContactNumber>>,
-    phones: HashMap<Phone, Option<ContactNumber>>,
-}
-
 /// Whom a row is about.
 enum Subject<'a> {
     /// A contact, by one of its ids.
@@ -245,7 +40,7 @@ enum Subject<'a> {
     /// A contact that has the phone, which proves nothing.
     KnownByPhone(ContactNumber),
     /// Nobody that the program has, and how it is named.
-    New(Option<(FieldNumber, NewKey)>),
+    New(Option<(FieldNumber, NewKey<'a>)>),
 }
 
 /// What becomes of a row.
@@ -264,7 +59,6 @@ pub struct Planner<'f> {
     now_ms: i64,
     next_number: ContactNumber,
     claims: Claims,
-    overlay: Overlay,
     report: ReportBuilder,
     /// Of a dry run: what would change.
     sample: Option<Sample>,
@@ -276,7 +70,7 @@ impl<'f> Planner<'f> {
         let report = ReportBuilder::new(&file.options);
         let names = file.header.columns.iter().map(|column| column.field.name.as_str());
         let sample = file.options.dry_run.then(|| Sample::of(names));
-        Planner { file, now_ms, next_number, claims: Claims::default(), overlay: Overlay::default(), report, sample }
+        Planner { file, now_ms, next_number, claims: Claims::default(), report, sample }
     }
 
     /// Rows judged so far.
@@ -287,14 +81,17 @@ impl<'f> Planner<'f> {
     /// Judges a batch. `found` answers [`FilePlan::keys`] of this batch, from a store in which the changes of all earlier
     /// batches have been made. The changes are to be made in their order.
     pub fn plan(&mut self, identified: &IdentifiedBatch, found: &[RowFound]) -> Result<Vec<Change>, PlanFault> {
-        let IdentifiedBatch { batch, identities, forms } = identified;
-        self.overlay = Overlay::default();
-        let mut changes = Vec::new();
+        let IdentifiedBatch { batch, identities, cells } = identified;
         let width = self.file.header.columns.len();
+        // As many as there are rows, if one contact of the batch is new: then mostly all are.
+        let additions_max = if found.iter().any(|found| found.contact.is_none()) { batch.len() } else { 0 };
+        let mut changes = Vec::with_capacity(if self.file.options.new == New::Add { additions_max } else { 0 });
+        let mut judge = Judge { planner: self, overlay: Overlay::of(changes.capacity()) };
         for (((row, identity), found), at) in batch.rows().zip(identities).zip(found).zip(0..) {
-            let asked = Asked { row, identity, forms: &forms[at * width..][..width] };
-            let fate = self.judge(asked, found)?;
-            changes.extend(self.count(fate));
+            let forms = &cells.forms[at * width..][..width];
+            let asked = Asked { row, identity, forms, normals: &cells.normals, profile: cells.profiles.row(at) };
+            let fate = judge.judge(asked, found)?;
+            changes.extend(judge.planner.count(fate));
         }
         Ok(changes)
     }
@@ -318,10 +115,18 @@ impl<'f> Planner<'f> {
         *counter += 1;
         change
     }
+}
 
+/// Judges the rows of one batch.
+struct Judge<'p, 'f, 'b> {
+    planner: &'p mut Planner<'f>,
+    overlay: Overlay<'b>,
+}
+
+impl<'b> Judge<'_, '_, 'b> {
     /// The contract's steps 1 to 8.
-    fn judge(&mut self, asked: Asked<'_>, found: &RowFound) -> Result<Fate, PlanFault> {
-        let Asked { row, identity, forms: _ } = asked;
+    fn judge(&mut self, asked: Asked<'b>, found: &'b RowFound) -> Result<Fate, PlanFault> {
+        let Asked { row, identity, .. } = asked;
         if let Some(failed) = self.defect(row) {
             return Ok(failed);
         }
@@ -341,7 +146,7 @@ impl<'f> Planner<'f> {
                 if self.ids_disagree(row, number, by, found) {
                     return Ok(self.refuse_ids(row));
                 }
-                self.claims.claim_contact(number, row.number());
+                self.planner.claims.claim_contact(number, row.number());
                 let stored = stored.filter(|stored| stored.number == number);
                 let stored = stored.ok_or(PlanFault { row: row.number(), what: "no values of the contact" })?;
                 Ok(self.existing(asked, stored, found))
@@ -352,7 +157,7 @@ impl<'f> Planner<'f> {
 
     /// Step 1: quotes, and the number of cells.
     fn defect(&mut self, row: Row<'_>) -> Option<Fate> {
-        let width = self.file.header.width;
+        let width = self.planner.file.header.width;
         let (code, message) = match row.defect() {
             Some(defect @ RowDefect::TextAfterQuote { column }) => {
                 (defect.code(), format!("Text follows a closing quote in column {}", column + 1))
@@ -362,12 +167,12 @@ impl<'f> Planner<'f> {
             }
             None => return None,
         };
-        self.report.error(|| RowError { row: Some(row.number()), field: None, code, value: None, message });
+        self.planner.report.error(|| RowError { row: Some(row.number()), field: None, code, value: None, message });
         Some(Fate::Failed)
     }
 
     /// Step 2: whom the row is about; or its fate, where its `signalvine_id` decides it.
-    fn subject<'a>(&mut self, row: Row<'_>, identity: &Identity, found: &'a RowFound) -> Result<Subject<'a>, Fate> {
+    fn subject(&mut self, row: Row<'b>, identity: &Identity, found: &'b RowFound) -> Result<Subject<'b>, Fate> {
         let stored = found.contact.as_ref();
         match (identity.signalvine_id, found.by_signalvine_id) {
             (IdCell::Malformed, _) => return Err(self.malformed_id(row)),
@@ -377,16 +182,16 @@ impl<'f> Planner<'f> {
             (IdCell::Foreign | IdCell::Own(_), _) => return Err(self.unknown_id(row)),
             (IdCell::Blank, _) => {}
         }
-        let customer_id = self.file.customer_id(row);
+        let customer_id = self.planner.file.customer_id(row);
         if !customer_id.is_empty() {
-            return Ok(match self.holder_of_customer_id(customer_id, found) {
+            return Ok(match self.overlay.holder_of_customer_id(customer_id, found) {
                 Some(number) => Subject::Known { number, by: FieldNumber::CUSTOMER_ID, stored },
-                None => Subject::New(Some((FieldNumber::CUSTOMER_ID, NewKey::CustomerId(customer_id.into())))),
+                None => Subject::New(Some((FieldNumber::CUSTOMER_ID, NewKey::CustomerId(customer_id)))),
             });
         }
         Ok(match identity.phone {
             None => Subject::New(None),
-            Some(phone) => match self.holder_of_phone(phone, found) {
+            Some(phone) => match self.overlay.holder_of_phone(phone, found) {
                 Some(number) => Subject::KnownByPhone(number),
                 None => Subject::New(Some((FieldNumber::PHONE, NewKey::Phone(phone)))),
             },
@@ -394,18 +199,18 @@ impl<'f> Planner<'f> {
     }
 
     fn malformed_id(&mut self, row: Row<'_>) -> Fate {
-        let place = self.file.header.signalvine_id.unwrap_or_default();
+        let place = self.planner.file.header.signalvine_id.unwrap_or_default();
         let field_type = FieldType::plain(ValueType::Uuid);
-        let cell = self.file.header.cell(row, place);
-        self.report.error(|| refused_cell(row, (place, cell), "signalvine_id", field_type, Refusal::Invalid));
+        let cell = self.planner.file.header.cell(row, place);
+        self.planner.report.error(|| refused_cell(row, (place, cell), "signalvine_id", field_type, Refusal::Invalid));
         Fate::Failed
     }
 
     fn unknown_id(&mut self, row: Row<'_>) -> Fate {
-        if self.file.options.new == New::Ignore {
+        if self.planner.file.options.new == New::Ignore {
             return Fate::Ignored;
         }
-        let place = self.file.header.signalvine_id;
+        let place = self.planner.file.header.signalvine_id;
         self.cell_error(row, place, "signalvine_id", ErrorCode::UnknownSignalvineId, |cell| {
             format!("No contact of the program has the signalvine_id '{cell}', and none can be added under a given one")
         })
@@ -414,15 +219,19 @@ impl<'f> Planner<'f> {
     /// Step 3: the row that claimed the contact first, and the column by which this one names it.
     fn earlier_claim(&self, subject: &Subject<'_>) -> Option<(u64, FieldNumber)> {
         match subject {
-            Subject::Known { number, by, stored: _ } => self.claims.of_contact(*number).map(|first| (first, *by)),
-            Subject::KnownByPhone(number) => self.claims.of_contact(*number).map(|first| (first, FieldNumber::PHONE)),
-            Subject::New(Some((by, key))) => self.claims.of_refused(key).map(|first| (first, *by)),
+            Subject::Known { number, by, stored: _ } => {
+                self.planner.claims.of_contact(*number).map(|first| (first, *by))
+            }
+            Subject::KnownByPhone(number) => {
+                self.planner.claims.of_contact(*number).map(|first| (first, FieldNumber::PHONE))
+            }
+            Subject::New(Some((by, key))) => self.planner.claims.of_refused(*key).map(|first| (first, *by)),
             Subject::New(None) => None,
         }
     }
 
     fn duplicate(&mut self, row: Row<'_>, first: u64, field: FieldNumber) -> Fate {
-        let header = &self.file.header;
+        let header = &self.planner.file.header;
         let (place, name) = match field {
             FieldNumber::SIGNALVINE_ID => (header.signalvine_id, "signalvine_id"),
             FieldNumber::CUSTOMER_ID => (header.customer_id, "customer_id"),
@@ -436,60 +245,64 @@ impl<'f> Planner<'f> {
     /// Step 4.
     fn wanted(&self, subject: &Subject<'_>) -> bool {
         match subject {
-            Subject::New(_) => self.file.options.new == New::Add,
-            Subject::Known { .. } | Subject::KnownByPhone(_) => self.file.options.existing != Existing::Ignore,
+            Subject::New(_) => self.planner.file.options.new == New::Add,
+            Subject::Known { .. } | Subject::KnownByPhone(_) => self.planner.file.options.existing != Existing::Ignore,
         }
     }
 
     /// Step 5: the `customer_id` beside a known `signalvine_id` belongs to somebody else.
     fn ids_disagree(&self, row: Row<'_>, number: ContactNumber, by: FieldNumber, found: &RowFound) -> bool {
-        let customer_id = self.file.customer_id(row);
+        let customer_id = self.planner.file.customer_id(row);
         by == FieldNumber::SIGNALVINE_ID
             && !customer_id.is_empty()
-            && self.holder_of_customer_id(customer_id, found).is_some_and(|holder| holder != number)
+            && self.overlay.holder_of_customer_id(customer_id, found).is_some_and(|holder| holder != number)
     }
 
     fn refuse_ids(&mut self, row: Row<'_>) -> Fate {
-        self.cell_error(row, self.file.header.customer_id, "customer_id", ErrorCode::IdsDisagree, |cell| {
+        self.cell_error(row, self.planner.file.header.customer_id, "customer_id", ErrorCode::IdsDisagree, |cell| {
             format!("The signalvine_id and the customer_id '{cell}' belong to two different contacts")
         })
     }
 
     fn identity_required(&mut self, row: Row<'_>) -> Fate {
-        self.cell_error(row, self.file.header.phone, "phone", ErrorCode::IdentityRequired, |_| {
+        self.cell_error(row, self.planner.file.header.phone, "phone", ErrorCode::IdentityRequired, |_| {
             "A contact of the program has this phone, and a phone is no proof of identity: send customer_id or signalvine_id"
                 .to_owned()
         })
     }
 
     /// Steps 7 and 8 for a contact that the program has: the fields that `existing` names.
-    fn existing(&mut self, asked: Asked<'_>, stored: &StoredContact, found: &RowFound) -> Fate {
+    fn existing(&mut self, asked: Asked<'b>, stored: &'b StoredContact, found: &RowFound) -> Fate {
+        let header = &self.planner.file.header;
         let mut update = Update {
             number: stored.number,
             customer_id: None,
             phone: None,
             active: None,
             profile: None,
-            times: stored.times.clone(),
+            times: FieldTimes::default(),
         };
+        // Mostly no ordinary field says anything new, and its cell need not be looked at.
+        let agrees = header.existing_takes_all
+            && asked.profile.is_some_and(|packed| stored.profile.agrees(packed, &header.numbers));
+        let places = if agrees { &header.special } else { &header.all };
+        let before: Vec<(FieldNumber, &str)> = if agrees { Vec::new() } else { stored.profile.iter().collect() };
+        let before = |number| before.binary_search_by_key(&number, |(at, _)| *at).map_or("", |at| before[at].1);
         // The index of the column, and the number of its field.
         let (mut changed, mut values, mut failed) = (Vec::new(), Vec::new(), false);
-        let file = self.file;
-        let before: Vec<(FieldNumber, &str)> = stored.profile.iter().collect();
-        let before = |number| before.binary_search_by_key(&number, |(at, _)| *at).map_or("", |at| before[at].1);
-        for (at, column) in file.header.columns.iter().enumerate().filter(|(_, column)| column.for_existing) {
+        let mut customer_id = None;
+        for (at, column) in
+            places.iter().map(|at| (*at, &header.columns[*at])).filter(|(_, column)| column.for_existing)
+        {
             let number = column.field.number;
-            let value = match self.value(asked, at, Some(stored.number), found) {
-                Ok(value) => value,
-                Err(()) => {
-                    failed = true;
-                    continue;
-                }
+            let Ok(value) = self.value(asked, at, Some(stored.number), found) else {
+                failed = true;
+                continue;
             };
             let differs = match value {
                 Value::Phone(phone) => changes(&mut update.phone, &stored.phone, phone),
                 Value::Text(text) => match column.field.role {
-                    Role::CustomerId => changes(&mut update.customer_id, &stored.customer_id, text.into_owned()),
+                    Role::CustomerId => changes(&mut customer_id, &&*stored.customer_id, text),
                     Role::Active => changes(&mut update.active, &stored.active, text == "true"),
                     Role::Ordinary => {
                         let differs = before(number) != text;
@@ -511,10 +324,11 @@ impl<'f> Planner<'f> {
         if changed.is_empty() {
             return Fate::Unchanged;
         }
-        if let Some(sample) = &mut self.sample {
+        update.customer_id = customer_id.map(str::to_owned);
+        if let Some(sample) = &mut self.planner.sample {
             for (at, number) in &changed {
-                let new = values.iter().find(|(changed, _)| changed == number).map_or("", |(_, value)| &**value);
-                let (before, after) = match file.header.columns[*at].field.role {
+                let new = values.iter().find(|(changed, _)| changed == number).map_or("", |(_, value)| *value);
+                let (before, after) = match header.columns[*at].field.role {
                     Role::Phone => (stored.phone.to_string(), update.phone.unwrap_or(stored.phone).to_string()),
                     Role::CustomerId => (stored.customer_id.clone(), update.customer_id.clone().unwrap_or_default()),
                     Role::Active => (stored.active.to_string(), (!stored.active).to_string()),
@@ -527,42 +341,39 @@ impl<'f> Planner<'f> {
         }
         if !values.is_empty() {
             values.sort_by_key(|(number, _)| *number);
-            let values: Vec<(FieldNumber, &str)> = values.iter().map(|(number, value)| (*number, &**value)).collect();
             update.profile = Some(stored.profile.with(&values));
         }
         let mut changed: Vec<FieldNumber> = changed.into_iter().map(|(_, number)| number).collect();
         changed.sort();
-        let after_ms = u64::try_from(self.now_ms.saturating_sub(stored.created_ms)).unwrap_or(0);
+        let after_ms = u64::try_from(self.planner.now_ms.saturating_sub(stored.created_ms)).unwrap_or(0);
         update.times = stored.times.with(&changed, after_ms);
-        self.overlay.updated(stored, &update);
+        self.overlay.updated(customer_id, stored, &update);
         Fate::Updated(update)
     }
 
     /// Steps 6 to 8 for a contact that the program does not have: all columns.
-    fn new_contact(&mut self, asked: Asked<'_>, key: Option<NewKey>, found: &RowFound) -> Fate {
+    fn new_contact(&mut self, asked: Asked<'b>, key: Option<NewKey<'b>>, found: &RowFound) -> Fate {
         let row = asked.row;
-        let file = self.file;
-        let header = &file.header;
-        let mut values: Vec<Cow<'_, str>> = Vec::with_capacity(header.columns.len());
+        let header = &self.planner.file.header;
+        // Where all ordinary fields are valid, nothing is to be told of them.
+        let places = if asked.profile.is_some() { &header.special } else { &header.all };
         let (mut phone, mut failed) = (None, false);
-        let (mut customer_id, mut active) = (String::new(), true);
-        for (at, column) in header.columns.iter().enumerate() {
-            let mut text = Cow::Borrowed("");
-            match self.value(asked, at, None, found) {
+        let (mut customer_id, mut active) = ("", true);
+        for at in places {
+            match self.value(asked, *at, None, found) {
                 Err(()) => failed = true,
                 Ok(Value::Phone(number)) => phone = Some(number),
-                Ok(Value::Text(value)) => match column.field.role {
-                    Role::CustomerId => customer_id = value.into_owned(),
+                Ok(Value::Text(value)) => match header.columns[*at].field.role {
+                    Role::CustomerId => customer_id = value,
                     Role::Active => active = value == "true",
-                    Role::Ordinary | Role::Phone | Role::SignalvineId | Role::ReadOnly => text = value,
+                    Role::Ordinary | Role::Phone | Role::SignalvineId | Role::ReadOnly => {}
                 },
             }
-            values.push(text);
         }
         if header.phone.is_none() {
             failed = true;
             let message = could_not_parse("", FieldType::plain(ValueType::Phone));
-            self.report.error(|| RowError {
+            self.planner.report.error(|| RowError {
                 row: Some(row.number()),
                 field: Some("phone".to_owned()),
                 code: ErrorCode::MissingValue,
@@ -570,54 +381,48 @@ impl<'f> Planner<'f> {
                 message,
             });
         }
-        let Some(phone) = phone.filter(|_| !failed) else {
+        let (Some(phone), Some(profile), false) = (phone, asked.profile, failed) else {
             if let Some(key) = key {
-                self.claims.claim_refused(key, row.number());
+                self.planner.claims.claim_refused(key, row.number());
             }
             return Fate::Failed;
         };
-        let mut profile = ProfileBuilder::default();
-        for at in &header.by_number {
-            profile.push(header.columns[*at].field.number, &values[*at]);
-        }
-        let number = self.next_number;
-        self.next_number = ContactNumber::new(number.get() + 1).unwrap_or(ContactNumber::MAX);
-        self.claims.claim_contact(number, row.number());
-        let addition = Addition { number, customer_id, phone, active, profile: profile.finish() };
-        self.overlay.added(&addition);
+        let number = self.planner.next_number;
+        self.planner.next_number = ContactNumber::new(number.get() + 1).unwrap_or(ContactNumber::MAX);
+        self.planner.claims.claim_contact(number, row.number());
+        let profile = Profile::from_bytes(profile.to_vec());
+        let addition = Addition { number, customer_id: customer_id.to_owned(), phone, active, profile };
+        self.overlay.added(customer_id, &addition);
         Fate::Added(addition)
     }
 
     /// Step 7 for one cell, in the column of this index: its value in the normal form, or an error that is reported.
-    fn value<'a>(
+    fn value(
         &mut self,
-        asked: Asked<'a>,
+        asked: Asked<'b>,
         at: usize,
         contact: Option<ContactNumber>,
         found: &RowFound,
-    ) -> Result<Value<'a>, ()> {
-        let Asked { row, identity, forms } = asked;
-        let column = &self.file.header.columns[at];
-        let cell = self.file.header.cell(row, column.place);
+    ) -> Result<Value<'b>, ()> {
+        let Asked { row, identity, forms, normals, profile: _ } = asked;
+        let column = &self.planner.file.header.columns[at];
+        let cell = self.planner.file.header.cell(row, column.place);
         let field = &column.field;
         if field.role != Role::Phone {
-            return match &forms[at] {
-                Form::AsItStands => Ok(Value::Text(Cow::Borrowed(cell))),
-                Form::Normal(normal) => Ok(Value::Text(Cow::Borrowed(normal))),
+            return forms[at].text(cell, normals).map(Value::Text).ok_or_else(|| {
                 // A cell that nobody read cannot be asked for; if it were, it would not be believed.
-                Form::NotRead => Err(Refusal::Invalid),
-                Form::Refused(refusal) => Err(*refusal),
-            }
-            .map_err(|refusal| {
-                self.report.error(|| refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal));
+                let refusal = if let Form::Refused(refusal) = forms[at] { refusal } else { Refusal::Invalid };
+                let refused = || refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal);
+                self.planner.report.error(refused);
             });
         }
         let Some(phone) = identity.phone else {
             let refusal = if cell.is_empty() { Refusal::Missing } else { Refusal::Invalid };
-            self.report.error(|| refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal));
+            let refused = || refused_cell(row, (column.place, cell), &field.name, field.field_type, refusal);
+            self.planner.report.error(refused);
             return Err(());
         };
-        let holder = self.holder_of_phone(phone, found);
+        let holder = self.overlay.holder_of_phone(phone, found);
         if holder.is_some_and(|holder| Some(holder) != contact) {
             self.cell_error(row, Some(column.place), &field.name, ErrorCode::PhoneTaken, |_| {
                 format!("Another contact of the program has the phone {phone}")
@@ -625,14 +430,6 @@ impl<'f> Planner<'f> {
             return Err(());
         }
         Ok(Value::Phone(phone))
-    }
-
-    fn holder_of_customer_id(&self, customer_id: &str, found: &RowFound) -> Option<ContactNumber> {
-        self.overlay.customer_ids.get(customer_id).copied().unwrap_or(found.by_customer_id)
-    }
-
-    fn holder_of_phone(&self, phone: Phone, found: &RowFound) -> Option<ContactNumber> {
-        self.overlay.phones.get(&phone).copied().unwrap_or(found.by_phone)
     }
 
     /// Reports an error of one cell; `message` gets the trimmed cell.
@@ -644,12 +441,14 @@ impl<'f> Planner<'f> {
         code: ErrorCode,
         message: impl FnOnce(&str) -> String,
     ) -> Fate {
-        self.report.error(|| RowError {
+        self.planner.report.error(|| RowError {
             row: Some(row.number()),
             field: Some(name.to_owned()),
             code,
             value: place.map(|place| shortened(row.raw(place))),
-            message: message(&place.map(|place| shortened(self.file.header.cell(row, place))).unwrap_or_default()),
+            message: message(
+                &place.map(|place| shortened(self.planner.file.header.cell(row, place))).unwrap_or_default(),
+            ),
         });
         Fate::Failed
     }
@@ -658,7 +457,7 @@ impl<'f> Planner<'f> {
 /// A cell's value, as a contact keeps it.
 enum Value<'a> {
     Phone(Phone),
-    Text(Cow<'a, str>),
+    Text(&'a str),
 }
 
 /// Notes a new value where it differs from the stored one.
@@ -668,30 +467,6 @@ fn changes<T: PartialEq>(update: &mut Option<T>, stored: &T, value: T) -> bool {
         *update = Some(value);
     }
     differs
-}
-
-impl Overlay {
-    fn added(&mut self, addition: &Addition) {
-        if !addition.customer_id.is_empty() {
-            self.customer_ids.insert(addition.customer_id.as_str().into(), Some(addition.number));
-        }
-        self.phones.insert(addition.phone, Some(addition.number));
-    }
-
-    fn updated(&mut self, stored: &StoredContact, update: &Update) {
-        if let Some(customer_id) = &update.customer_id {
-            if !stored.customer_id.is_empty() {
-                self.customer_ids.insert(stored.customer_id.as_str().into(), None);
-            }
-            if !customer_id.is_empty() {
-                self.customer_ids.insert(customer_id.as_str().into(), Some(update.number));
-            }
-        }
-        if let Some(phone) = update.phone {
-            self.phones.insert(stored.phone, None);
-            self.phones.insert(phone, Some(update.number));
-        }
-    }
 }
 
 fn refused_cell(

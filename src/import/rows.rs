@@ -7,17 +7,17 @@
 
 use std::io::{self, Read};
 
-use memchr::{memchr, memchr3};
-
 use super::form::Charset;
-use super::report::ErrorCode;
+use super::records::{Batch, Splitter};
 
 /// The most records in a batch.
 const BATCH_ROWS_MAX: usize = 4_096;
 /// A batch ends with the record that brings it to this size, in bytes of cells.
-const BATCH_BYTES_ENOUGH: usize = 2 * 1024 * 1024;
+pub(super) const BATCH_BYTES_ENOUGH: usize = 2 * 1024 * 1024;
 /// The longest record, in bytes of cells; else a quote that is never closed would bring a file of gigabytes into memory.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most room for cells that is kept for the next batch, in bytes: a batch may end with one very long record.
+const BATCH_BYTES_REUSED_MAX: usize = 2 * BATCH_BYTES_ENOUGH;
 /// How much is read from the source at a time, in bytes.
 const CHUNK_BYTES: usize = 128 * 1024;
 
@@ -49,121 +49,14 @@ pub enum RowsFault {
     },
 }
 
-/// What is wrong with a record by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RowDefect {
-    /// Text between a closing quote and the next delimiter.
-    TextAfterQuote {
-        /// The column, counted from 0.
-        column: usize,
-    },
-}
-
-impl RowDefect {
-    /// The code of it.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            RowDefect::TextAfterQuote { column: _ } => ErrorCode::BadQuotes,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct RowMark {
-    number: u64,
-    cells_end: usize,
-    /// Cells beyond those that are kept: see [`Splitter::width`].
-    surplus: usize,
-    defect: Option<RowDefect>,
-}
-
-/// Records, one after the other, their cells without quotes.
-#[derive(Debug, Default)]
-pub struct Batch {
-    text: String,
-    cell_ends: Vec<u32>,
-    rows: Vec<RowMark>,
-    stray_columns: Vec<usize>,
-}
-
-/// One record of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    batch: &'a Batch,
-    cells_start: usize,
-    mark: RowMark,
-}
-
-impl Batch {
-    /// How many records.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// If this is the header: all its columns with text behind a closing quote, ascending.
-    pub fn stray_columns(&self) -> &[usize] {
-        &self.stray_columns
-    }
-
-    /// The records, in the file's order.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
-        self.rows.iter().enumerate().map(|(at, mark)| Row {
-            batch: self,
-            cells_start: if at == 0 { 0 } else { self.rows[at - 1].cells_end },
-            mark: *mark,
-        })
-    }
-}
-
-impl<'a> Row<'a> {
-    /// As a spreadsheet shows it: the header is row 1.
-    pub fn number(&self) -> u64 {
-        self.mark.number
-    }
-
-    /// What is wrong with the record by itself.
-    pub fn defect(&self) -> Option<RowDefect> {
-        self.mark.defect
-    }
-
-    /// How many cells it has.
-    pub fn width(&self) -> usize {
-        self.kept() + self.mark.surplus
-    }
-
-    /// How many of them were kept: at most one more than the header has, or as many more as was asked for.
-    pub fn kept(&self) -> usize {
-        self.mark.cells_end - self.cells_start
-    }
-
-    /// A cell as it stands in the file, without its quotes; blank beyond the last.
-    pub fn raw(&self, column: usize) -> &'a str {
-        if column >= self.kept() {
-            return "";
-        }
-        let at = self.cells_start + column;
-        let start = if at == 0 { 0 } else { self.batch.cell_ends[at - 1] };
-        &self.batch.text[start as usize..self.batch.cell_ends[at] as usize]
-    }
-
-    /// A cell without the white space around it.
-    pub fn cell(&self, column: usize) -> &'a str {
-        crate::contact::trim(self.raw(column))
-    }
-}
-
 /// Reads records in batches, whatever the size of the file.
 pub struct RowReader<R> {
     source: R,
-    chunk: Vec<u8>,
-    /// Where the next byte to be split is, and where the bytes that are known to be whole characters end.
+    chunk: String,
+    /// Where the next byte to be split is.
     at: usize,
-    valid: usize,
+    /// The beginning of a character that the chunk cuts off.
+    cut_off: Vec<u8>,
     /// Bytes of the file before `chunk[0]`.
     chunk_offset: u64,
     ended: bool,
@@ -177,9 +70,9 @@ impl<R: Read> RowReader<R> {
     pub fn new(source: R, delimiter: u8) -> RowReader<R> {
         RowReader {
             source,
-            chunk: Vec::new(),
+            chunk: String::new(),
             at: 0,
-            valid: 0,
+            cut_off: Vec::new(),
             chunk_offset: 0,
             ended: false,
             chunk_bytes: CHUNK_BYTES,
@@ -191,6 +84,13 @@ impl<R: Read> RowReader<R> {
     pub fn keeping_surplus(mut self, cells_max: usize) -> RowReader<R> {
         self.splitter.surplus_kept = cells_max.max(1);
         self
+    }
+
+    /// Puts the next records where those of a batch were that nobody needs any more, instead of having fresh memory cleared for them.
+    pub fn reuse(&mut self, spent: Batch) {
+        if spent.bytes_of_room() <= BATCH_BYTES_REUSED_MAX {
+            self.splitter.spent = spent;
+        }
     }
 
     /// The first record that is not blank, in a batch of its own; `None` if there is none.
@@ -206,29 +106,29 @@ impl<R: Read> RowReader<R> {
     /// Where the next record begins, in bytes of UTF-8 from the file's start: behind the whole line end of the one before.
     pub(super) fn next_record_at(&mut self) -> Result<u64, RowsFault> {
         if std::mem::take(&mut self.splitter.after_cr) {
-            if self.at == self.valid && !self.ended {
+            if self.at == self.chunk.len() && !self.ended {
                 self.refill()?;
             }
-            self.at += usize::from(self.chunk[self.at..self.valid].starts_with(b"\n"));
+            self.at += usize::from(self.chunk[self.at..].starts_with('\n'));
         }
         Ok(self.chunk_offset + self.at as u64)
     }
 
     /// Whether everything has been read, as far as is known: false may still be followed by no batch.
     pub fn is_at_end(&self) -> bool {
-        self.ended && self.at == self.valid
+        self.ended && self.at == self.chunk.len()
     }
 
     fn batch_of(&mut self, rows_max: usize) -> Result<Option<Batch>, RowsFault> {
         while !self.splitter.is_full(rows_max) {
-            if self.at == self.valid {
+            if self.at == self.chunk.len() {
                 if self.ended {
                     self.splitter.end()?;
                     break;
                 }
                 self.refill()?;
             }
-            self.at += self.splitter.split(&self.chunk[self.at..self.valid], rows_max);
+            self.at += self.splitter.split(&self.chunk[self.at..], rows_max);
             // Of what is before the record there is less than this.
             if self.splitter.text.len() > BATCH_BYTES_ENOUGH + RECORD_BYTES_MAX {
                 return Err(RowsFault::RecordTooLong { row: self.splitter.row + 1 });
@@ -237,261 +137,31 @@ impl<R: Read> RowReader<R> {
         Ok(self.splitter.take_batch())
     }
 
-    /// Reads the next piece and finds out how much of it is whole characters.
+    /// Reads the next piece, as far as it is whole characters.
     fn refill(&mut self) -> Result<(), RowsFault> {
         let is_first = self.chunk_offset == 0 && self.chunk.is_empty();
-        self.chunk.drain(..self.at);
-        self.chunk_offset += self.at as u64;
-        self.at = 0;
-        let carried = self.chunk.len();
-        (&mut self.source).take((self.chunk_bytes - carried) as u64).read_to_end(&mut self.chunk)?;
-        self.ended = self.chunk.len() < self.chunk_bytes;
-        self.valid = match std::str::from_utf8(&self.chunk) {
-            Ok(text) => text.len(),
-            // A character that is cut off at the end of the piece is whole in the next.
-            Err(fault) if fault.error_len().is_none() && !self.ended => fault.valid_up_to(),
-            Err(fault) => {
-                let offset = self.chunk_offset + fault.valid_up_to() as u64;
+        let mut bytes = std::mem::take(&mut self.chunk).into_bytes();
+        bytes.drain(..self.at);
+        self.chunk_offset += std::mem::take(&mut self.at) as u64;
+        bytes.append(&mut self.cut_off);
+        let carried = bytes.len();
+        (&mut self.source).take((self.chunk_bytes - carried) as u64).read_to_end(&mut bytes)?;
+        self.ended = bytes.len() < self.chunk_bytes;
+        self.chunk = String::from_utf8(bytes).or_else(|fault| {
+            let (why, mut bytes) = (fault.utf8_error(), fault.into_bytes());
+            if why.error_len().is_some() || self.ended {
+                let offset = self.chunk_offset + why.valid_up_to() as u64;
                 return Err(RowsFault::BadEncoding { charset: Charset::Utf8, offset });
             }
-        };
-        if is_first && self.chunk.starts_with("\u{feff}".as_bytes()) {
+            // A character that is cut off at the end of the piece is whole in the next.
+            self.cut_off = bytes.split_off(why.valid_up_to());
+            Ok(String::from_utf8(bytes).unwrap_or_default())
+        })?;
+        if is_first && self.chunk.starts_with('\u{feff}') {
             self.at = '\u{feff}'.len_utf8();
         }
         Ok(())
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// Nothing of the cell has been seen but white space.
-    Start,
-    Unquoted,
-    Quoted,
-    /// Behind a quote in a quoted cell: its end, or the first of two.
-    QuoteInQuoted,
-    AfterQuote,
-    /// In text behind a closing quote.
-    Stray,
-}
-
-/// The state machine. It is fed pieces of any size and keeps its place between them.
-#[derive(Debug)]
-struct Splitter {
-    delimiter: u8,
-    state: State,
-    text: Vec<u8>,
-    cell_ends: Vec<u32>,
-    rows: Vec<RowMark>,
-    cell_start: usize,
-    /// How many cells the header has, once it is known. Of a record with more, one more is kept and the rest is counted: a
-    /// line of millions of commas is not worth a gigabyte.
-    width: Option<usize>,
-    /// How many more are kept.
-    surplus_kept: usize,
-    surplus: usize,
-    defect: Option<RowDefect>,
-    stray_columns: Vec<usize>,
-    /// The number of the last record, or of the last blank line after the header; 0 before the header.
-    row: u64,
-    after_cr: bool,
-}
-
-impl Splitter {
-    fn new(delimiter: u8) -> Splitter {
-        Splitter {
-            delimiter,
-            state: State::Start,
-            text: Vec::new(),
-            cell_ends: Vec::new(),
-            rows: Vec::new(),
-            cell_start: 0,
-            width: None,
-            surplus_kept: 1,
-            surplus: 0,
-            defect: None,
-            stray_columns: Vec::new(),
-            row: 0,
-            after_cr: false,
-        }
-    }
-
-    fn is_full(&self, rows_max: usize) -> bool {
-        self.rows.len() >= rows_max || (self.at_record_start() && self.text.len() >= BATCH_BYTES_ENOUGH)
-    }
-
-    fn at_record_start(&self) -> bool {
-        self.state == State::Start
-            && self.cell_start == self.text.len()
-            && self.cells_before() == self.cell_ends.len()
-            && self.surplus == 0
-    }
-
-    fn cells_before(&self) -> usize {
-        self.rows.last().map_or(0, |row| row.cells_end)
-    }
-
-    /// Splits until `piece` is used up or the batch is full; says how many bytes it used.
-    fn split(&mut self, piece: &[u8], rows_max: usize) -> usize {
-        let mut at = 0;
-        if std::mem::take(&mut self.after_cr) && piece.first() == Some(&b'\n') {
-            at = 1;
-        }
-        while at < piece.len() && !self.is_full(rows_max) {
-            let rest = &piece[at..];
-            at += match self.state {
-                State::Start => self.start(rest),
-                State::Unquoted | State::Stray => self.unquoted(rest),
-                State::Quoted => self.quoted(rest),
-                State::QuoteInQuoted if rest[0] == b'"' => {
-                    self.text.push(b'"');
-                    self.state = State::Quoted;
-                    1
-                }
-                State::QuoteInQuoted | State::AfterQuote => self.after_quote(rest),
-            };
-        }
-        // The line feed of a CRLF may already be in this piece.
-        if self.after_cr && piece.get(at) == Some(&b'\n') {
-            self.after_cr = false;
-            at += 1;
-        }
-        at
-    }
-
-    fn start(&mut self, rest: &[u8]) -> usize {
-        if rest[0] == b'"' {
-            // The white space before the quote is no part of the cell.
-            self.text.truncate(self.cell_start);
-            self.state = State::Quoted;
-            return 1;
-        }
-        if let Some(used) = self.separator(rest) {
-            return used;
-        }
-        let blank = white_space_bytes(rest);
-        if blank == 0 {
-            self.state = State::Unquoted;
-        }
-        self.text.extend_from_slice(&rest[..blank]);
-        blank
-    }
-
-    fn unquoted(&mut self, rest: &[u8]) -> usize {
-        let end = memchr3(self.delimiter, b'\n', b'\r', rest).unwrap_or(rest.len());
-        self.text.extend_from_slice(&rest[..end]);
-        end + if end < rest.len() { self.separator(&rest[end..]).unwrap_or(0) } else { 0 }
-    }
-
-    fn quoted(&mut self, rest: &[u8]) -> usize {
-        let end = memchr(b'"', rest);
-        self.text.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
-        match end {
-            Some(end) => {
-                self.state = State::QuoteInQuoted;
-                end + 1
-            }
-            None => rest.len(),
-        }
-    }
-
-    fn after_quote(&mut self, rest: &[u8]) -> usize {
-        self.state = State::AfterQuote;
-        if let Some(used) = self.separator(rest) {
-            return used;
-        }
-        let blank = white_space_bytes(rest);
-        if blank == 0 {
-            let column = self.cell_ends.len() - self.cells_before() + self.surplus;
-            self.defect.get_or_insert(RowDefect::TextAfterQuote { column });
-            if self.width.is_none() {
-                self.stray_columns.push(column);
-            }
-            self.state = State::Stray;
-        }
-        blank
-    }
-
-    /// Takes a delimiter or a line end, if that is what comes next.
-    fn separator(&mut self, rest: &[u8]) -> Option<usize> {
-        match rest[0] {
-            byte if byte == self.delimiter => self.end_cell(),
-            b'\n' => self.end_line(),
-            b'\r' => {
-                self.end_line();
-                if rest.get(1) == Some(&b'\n') {
-                    return Some(2);
-                }
-                self.after_cr = rest.len() == 1;
-            }
-            _ => return None,
-        }
-        Some(1)
-    }
-
-    fn end_cell(&mut self) {
-        let kept = self.cell_ends.len() - self.cells_before();
-        if self.width.is_some_and(|width| kept >= width + self.surplus_kept) {
-            self.surplus += 1;
-            self.text.truncate(self.cell_start);
-        } else {
-            // A batch ends long before 4 GiB, unless one record is that long; then its cells are cut off.
-            self.cell_ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
-        }
-        self.cell_start = self.text.len();
-        self.state = State::Start;
-    }
-
-    fn end_line(&mut self) {
-        if self.at_record_start() {
-            // A blank line: it counts in the numbers, but not before the header.
-            self.row += u64::from(self.row > 0);
-            return;
-        }
-        self.end_cell();
-        self.row += 1;
-        let (surplus, defect) = (std::mem::take(&mut self.surplus), self.defect.take());
-        self.rows.push(RowMark { number: self.row, cells_end: self.cell_ends.len(), surplus, defect });
-        self.width.get_or_insert(self.cell_ends.len());
-    }
-
-    fn end(&mut self) -> Result<(), RowsFault> {
-        if self.state == State::Quoted {
-            return Err(RowsFault::UnclosedQuote { row: self.row + 1 });
-        }
-        if !self.at_record_start() {
-            self.end_line();
-        }
-        Ok(())
-    }
-
-    /// The whole records so far. It is called between records only, so nothing is left over.
-    fn take_batch(&mut self) -> Option<Batch> {
-        if self.rows.is_empty() {
-            return None;
-        }
-        self.cell_start = 0;
-        let text = String::from_utf8(std::mem::take(&mut self.text)).unwrap_or_default();
-        Some(Batch {
-            text,
-            cell_ends: std::mem::take(&mut self.cell_ends),
-            rows: std::mem::take(&mut self.rows),
-            stray_columns: std::mem::take(&mut self.stray_columns),
-        })
-    }
-}
-
-/// How many bytes of white space (Unicode) come next; pieces hold whole characters only.
-fn white_space_bytes(rest: &[u8]) -> usize {
-    if rest[0].is_ascii() {
-        return usize::from(char::from(rest[0]).is_whitespace());
-    }
-    let character = &rest[..rest.len().min(4)];
-    let first = match std::str::from_utf8(character) {
-        Ok(text) => text.chars().next(),
-        Err(fault) => std::str::from_utf8(&character[..fault.valid_up_to()]).ok().and_then(|text| text.chars().next()),
-    };
-    first.filter(|first| first.is_whitespace()).map_or(0, char::len_utf8)
 }
 
 #[cfg(test)]
