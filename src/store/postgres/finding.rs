@@ -1,13 +1,21 @@
 //! Finds the contacts of a batch of rows, in sets: the number of statements does not depend on the number of rows.
+//!
+//! A nightly file nearly always has a program's contacts in the order in which they were added. Where the last batch was so, the next
+//! one is expected where that one ended: one piece of the table, read in its order, instead of as many searches as there are rows. Who is
+//! not there is looked for as ever.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use foldhash::fast::RandomState;
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::connection::Context;
 use super::contacts::contact_number;
-use crate::contact::{ContactId, FieldTimes, Phone, Profile, ProgramTag};
+use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
 use crate::import::{IdentityKeys, RowFound, StoredContact};
 use crate::store::absent::Absent;
 use crate::store::{Lookup, StoreError};
@@ -45,6 +53,41 @@ pub(super) fn lookup_sql(column: &str, of_type: &str, part: Part) -> String {
     )
 }
 
+/// The contacts of a range of numbers; each stands at place 0.
+pub(super) fn range_sql() -> String {
+    format!(
+        "SELECT 0, {} FROM contact
+         WHERE contact.program = (SELECT $1::uuid) AND contact.number >= $2 AND contact.number < $3",
+        Part::Values.columns()
+    )
+}
+
+/// How many contacts more than there are rows are read of a range: some of them are not in the file.
+const STRAYS: usize = 64;
+
+/// Where the next batch of a file in the program's order would begin; 0 while it is not known to be in that order.
+#[derive(Default)]
+pub(super) struct NextInOrder(AtomicI64);
+
+impl NextInOrder {
+    fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|next| *next > 0)
+    }
+
+    /// Learns from the contacts of a batch, in the file's order: whether nearly each stands closely behind the one before.
+    fn learn(&self, found: &[RowFound]) {
+        let numbers = found.iter().filter_map(|found| found.by_customer_id).map(ContactNumber::get);
+        let (mut last, mut in_order, mut known) = (0, 0, 0_usize);
+        for number in numbers {
+            known += 1;
+            in_order += usize::from(number > last && number - last <= STRAYS as u64);
+            last = number;
+        }
+        let is_in_order = in_order * 2 > found.len() && known > STRAYS;
+        self.0.store(if is_in_order { (last + 1).cast_signed() } else { 0 }, Ordering::Relaxed);
+    }
+}
+
 /// Finds contacts for a batch.
 #[derive(Clone)]
 pub(super) struct Finder {
@@ -52,6 +95,7 @@ pub(super) struct Finder {
     pub(super) tag: ProgramTag,
     /// Of a program that had no contacts when the import began.
     pub(super) absent: Option<Arc<Absent>>,
+    pub(super) next_in_order: Arc<NextInOrder>,
 }
 
 /// What is found, and the digits of the contacts that the ids of each row found, as far as they were read.
@@ -71,8 +115,13 @@ impl Finder {
             key.customer_id
                 .filter(|customer_id| self.absent.as_ref().is_none_or(|absent| !absent.customer_id(customer_id)))
         };
+        if values && let Some(next) = self.next_in_order.get() {
+            self.in_order(client, next, lookup, &mut found).await?;
+        }
         let beside = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_some()));
-        let alone = Wanted::of(keys, |key| customer_id(key).filter(|_| key.signalvine_id.is_none()));
+        let is_found = |at: usize| found.rows[at].by_customer_id.is_some();
+        let alone =
+            Wanted::of_some(keys, |at, key| customer_id(key).filter(|_| key.signalvine_id.is_none() && !is_found(at)));
         let of_alone = match (values, phones_of_existing) {
             (true, _) => Part::Values,
             (false, true) => Part::Identity,
@@ -98,8 +147,38 @@ impl Finder {
         for row in &alone {
             found.read(row, place(row, keys.len())?, lookup, of_alone)?;
         }
+        self.next_in_order.learn(&found.rows);
         self.by_phone(client, lookup, &mut found).await?;
         Ok(found.rows)
+    }
+
+    /// Reads the contacts from the number `next` on, as many as there are rows; and gives each row its own, where it is among them.
+    async fn in_order(
+        &self,
+        client: &Client,
+        next: i64,
+        lookup: Lookup<'_>,
+        found: &mut Findings,
+    ) -> Result<(), StoreError> {
+        let end = next.saturating_add(i64::try_from(lookup.keys.len() + STRAYS).unwrap_or(i64::MAX));
+        let rows = client
+            .query_typed(&range_sql(), &[(&self.program.0, Type::UUID), (&next, Type::INT8), (&end, Type::INT8)])
+            .await
+            .context(|| format!("looking contacts of program {} up", self.program))?;
+        let mut by_customer_id: HashMap<&str, &Row, RandomState> =
+            HashMap::with_capacity_and_hasher(rows.len(), RandomState::default());
+        for row in &rows {
+            if let Some(customer_id) = cell::<Option<&str>>(row, 6)? {
+                by_customer_id.insert(customer_id, row);
+            }
+        }
+        for (at, key) in lookup.keys.iter().enumerate().filter(|(_, key)| key.signalvine_id.is_none()) {
+            if let Some(row) = key.customer_id.and_then(|customer_id| by_customer_id.get(customer_id)) {
+                found.rows[at].by_customer_id = Some(contact_number(cell(row, 1)?)?);
+                found.read(row, at, lookup, Part::Values)?;
+            }
+        }
+        Ok(())
     }
 
     async fn by_phone(&self, client: &Client, lookup: Lookup<'_>, found: &mut Findings) -> Result<(), StoreError> {
@@ -181,9 +260,14 @@ struct Wanted<K> {
 
 impl<K> Wanted<K> {
     fn of<'a>(keys: &'a [IdentityKeys<'a>], key: impl Fn(&'a IdentityKeys<'a>) -> Option<K>) -> Wanted<K> {
+        Wanted::of_some(keys, |_, row| key(row))
+    }
+
+    /// `key` is told the row's place too.
+    fn of_some<'a>(keys: &'a [IdentityKeys<'a>], key: impl Fn(usize, &'a IdentityKeys<'a>) -> Option<K>) -> Wanted<K> {
         let mut wanted = Wanted { places: Vec::new(), keys: Vec::new() };
         for (at, row) in keys.iter().enumerate() {
-            if let Some(key) = key(row) {
+            if let Some(key) = key(at, row) {
                 wanted.push(at, key);
             }
         }

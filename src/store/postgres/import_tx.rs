@@ -40,7 +40,7 @@ pub(super) fn begin(shared: &Arc<Shared>, handle: &Handle, claim: &Claim, now_ms
     };
     let connection = Arc::new(connection);
     let absent = (stock.contacts == 0).then(|| Arc::new(Absent::of_empty_program()));
-    let finder = Finder { program: claim.program, tag: context.tag, absent };
+    let finder = Finder { program: claim.program, tag: context.tag, absent, next_in_order: Arc::default() };
     let ahead = Ahead::new(handle, Arc::clone(&connection), finder.clone(), (claim.program, now_ms));
     let (handle, claim) = (handle.clone(), claim.clone());
     Ok(Begin::Open(Box::new(PostgresImport { connection, handle, claim, context, stock, finder, ahead })))

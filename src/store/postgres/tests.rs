@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::changing::{FREE_KEYS, UPDATE};
-use super::finding::{Part, lookup_sql};
+use super::finding::{Part, lookup_sql, range_sql};
 use super::import_connection::BY_WHOLE_KEYS;
 use super::migration::{STEPS, Step, migrate};
 use super::*;
@@ -445,9 +445,13 @@ fn contacts_of(program: &str, count: u32) -> String {
     )
 }
 
-/// The plan of a statement about a thousand contacts of that program; an argument is what each of them has, `#` its number.
+/// The plan of a statement about a thousand contacts of that program; an argument is what each of them has, `#` its number; or, behind `=`,
+/// one value.
 fn plan_of(url: &str, sql: &str, arguments: &[&str]) -> String {
     let array = |of_each: &&str| {
+        if let Some(one) = of_each.strip_prefix('=') {
+            return format!(", {one}");
+        }
         let elements: Vec<String> = (1..=1_000).map(|number| of_each.replace('#', &number.to_string())).collect();
         format!(", '{{{}}}'", elements.join(","))
     };
@@ -479,6 +483,7 @@ async fn a_batch_is_found_by_whole_keys_whatever_the_statistics_say() {
             (lookup_sql("number", "bigint", Part::Values), vec!["#", "#"]),
             (lookup_sql("customer_id", "text", Part::Values), vec!["#", "#"]),
             (lookup_sql("phone", "bigint", Part::Number), vec!["#", "#"]),
+            (range_sql(), vec!["=4000", "=5000"]),
             (FREE_KEYS.to_owned(), vec!["#", "t", "t"]),
             (UPDATE.to_owned(), vec!["#", "t", "NULL", "NULL", "#", "#"]),
         ];
