@@ -18,6 +18,9 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
+use serde_json::value::RawValue;
+
+use super::unescaping::unescaped;
 
 /// How many duplicate keys one fault lists; what comes after them is checked, but not listed.
 pub const DUPLICATE_KEYS_MAX: usize = 1_000;
@@ -101,17 +104,36 @@ impl<'a> Json<'a> {
 ///
 /// [`JsonFault`]; a document that is no JSON is [`JsonFault::Bad`] even if it has duplicate keys before that place.
 pub fn read(body: &[u8]) -> Result<Json<'_>, JsonFault> {
+    read_in_way(body, None)
+}
+
+/// The same, where the object's member of this name is a string of megabytes: it is copied once, into as much room as it needs.
+///
+/// # Errors
+///
+/// As of [`read`].
+pub fn read_with_long<'a>(body: &'a [u8], long: &str) -> Result<Json<'a>, JsonFault> {
+    read_in_way(body, Some(long))
+}
+
+fn read_in_way<'a>(body: &'a [u8], long: Option<&str>) -> Result<Json<'a>, JsonFault> {
     let text = str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
     if let Some(detail) = unlikely_beginning(text) {
         return Err(JsonFault::Bad { line: 1, column: 0, detail: detail.to_owned() });
     }
+    // Where it cannot be read so, what is wrong is found out anew.
+    let (document, found) = long.and_then(|long| parse(text, Some(long)).ok()).map_or_else(|| parse(text, None), Ok)?;
+    if found.duplicates.is_empty() { Ok(document) } else { Err(JsonFault::DuplicateKeys(found.duplicates)) }
+}
+
+fn parse<'a>(text: &'a str, long: Option<&str>) -> Result<(Json<'a>, Found), JsonFault> {
     let mut found = Found::default();
     let mut source = serde_json::Deserializer::from_str(text);
-    let document = Listener { found: &mut found }
+    let document = Listener { found: &mut found, long }
         .deserialize(&mut source)
         .and_then(|document| source.end().map(|()| document))
         .map_err(|error| bad(&error))?;
-    if found.duplicates.is_empty() { Ok(document) } else { Err(JsonFault::DuplicateKeys(found.duplicates)) }
+    Ok((document, found))
 }
 
 fn unlikely_beginning(text: &str) -> Option<&'static str> {
@@ -194,6 +216,8 @@ impl Found {
 /// Builds the tree of one value from the parser's events.
 struct Listener<'s> {
     found: &'s mut Found,
+    /// The member of this object that may be a long string.
+    long: Option<&'s str>,
 }
 
 impl<'de> DeserializeSeed<'de> for Listener<'_> {
@@ -244,11 +268,11 @@ impl<'de> Visitor<'de> for Listener<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Json<'de>, A::Error> {
-        let found = self.found;
+        let Listener { found, long: _ } = self;
         let mut items = Vec::new();
         loop {
             let back = found.enter(&items.len().to_string());
-            let item = source.next_element_seed(Listener { found })?;
+            let item = source.next_element_seed(Listener { found, long: None })?;
             found.leave(back);
             match item {
                 Some(item) => items.push(item),
@@ -258,7 +282,7 @@ impl<'de> Visitor<'de> for Listener<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Json<'de>, A::Error> {
-        let found = self.found;
+        let Listener { found, long } = self;
         let mut members = Vec::new();
         let mut keys: HashSet<Cow<'de, str>> = HashSet::new();
         while let Some(key) = source.next_key_seed(Key)? {
@@ -266,7 +290,13 @@ impl<'de> Visitor<'de> for Listener<'_> {
             if !keys.insert(key.clone()) {
                 found.list_duplicate();
             }
-            let value = source.next_value_seed(Listener { found })?;
+            let value = if long == Some(&*key) {
+                let raw: &'de RawValue = source.next_value()?;
+                let text = unescaped(raw.get()).ok_or_else(|| A::Error::custom("the member is no whole string"))?;
+                Json::String(text)
+            } else {
+                source.next_value_seed(Listener { found, long: None })?
+            };
             found.leave(back);
             members.push((key, value));
         }
@@ -462,6 +492,9 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) }.unwrap();
             let read_by_serde: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(value(&read(text.as_bytes()).unwrap()), read_by_serde);
+            for long in ["a", "b", "participants"] {
+                prop_assert_eq!(read_with_long(text.as_bytes(), long), read(text.as_bytes()));
+            }
             if let Some(doubled) = repeat_a_member(&text) {
                 prop_assert_eq!(duplicates(&doubled).len(), 1);
             }
@@ -471,6 +504,8 @@ mod tests {
         fn what_serde_json_refuses_is_refused(body in prop::collection::vec(
             prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\",:\\u0a1.eE-+ \ntruefalsn"[..])], 0..40,
         )) {
+            let long = [b"{\"a\":".as_slice(), &body, b",\"b\":1}"].concat();
+            prop_assert_eq!(read_with_long(&long, "a"), read(&long));
             match (serde_json::from_slice::<Value>(&body), read(&body)) {
                 (Ok(expected), Ok(json)) => prop_assert_eq!(value(&json), expected),
                 (Ok(_), Err(JsonFault::DuplicateKeys(_))) | (Err(_), Err(JsonFault::Bad { .. })) => {}

@@ -11,6 +11,7 @@ mod failed_rows;
 mod query;
 mod request;
 mod status;
+mod unescaping;
 
 pub use command_item::CommandItem;
 pub use contacts::{ContactJson, Envelope, FullContactJson, Place, ProgramItemJson, ProgramJson, SchemaJson};

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Number;
 
-use super::json::{Json, JsonFault, read};
+use super::json::{Json, JsonFault, read_with_long};
 use crate::import::{Existing, ImportOptions, Limits, Mode, New};
 use crate::problem::{At, Code, Fault};
 use crate::tenant::ProgramId;
@@ -27,7 +27,7 @@ pub struct ImportRequest {
 
 /// Reads a body that was sent to a program's path; all that is wrong with it is told.
 pub fn read_import(body: &[u8], program: ProgramId) -> Result<ImportRequest, Vec<Fault>> {
-    let document = read(body).map_err(json_faults)?;
+    let document = read_with_long(body, "participants").map_err(json_faults)?;
     let mut faults = Faults::default();
     let Json::Object(members) = document else {
         faults.wrong_type("", "an object", &document);
