@@ -10,6 +10,7 @@ use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
 use super::directory::ServingLock;
 use super::finding::Finder;
+use super::loading::Loading;
 use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
@@ -42,6 +43,7 @@ pub(super) struct SqliteImport {
     counts: Stock,
     /// Which keys need not be looked for, where the program was empty.
     absent: Option<Absent>,
+    loading: Loading,
     /// The contact that a file in the program's own order would be about next.
     next_in_order: Option<ContactNumber>,
     /// So that no other server starts while this import may still write. Dropped last.
@@ -78,6 +80,7 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         now_ms,
         counts,
         absent: None,
+        loading: Loading::Over,
         next_in_order: None,
         _lock: lock,
     };
@@ -94,7 +97,10 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         })
         .context(beginning)?;
     import.counts = counts;
-    import.absent = (counts.contacts == 0).then(Absent::of_empty_program);
+    if counts.contacts == 0 {
+        import.absent = Some(Absent::of_empty_program());
+        import.loading = Loading::possible();
+    }
     import.context.next_number = contact_number(counts.next_number)?;
     Ok(Begin::Open(Box::new(import)))
 }
@@ -121,10 +127,14 @@ impl ImportTx for SqliteImport {
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        let finder = Finder { connection: self.connection()?, tag: self.context.tag, absent: self.absent.as_ref() };
-        let (found, next_in_order) = finder
-            .find(lookup, self.next_in_order)
-            .context(|| format!("looking contacts up for command {}", self.claim.command))?;
+        if self.loading.lacks(lookup.keys) {
+            return Ok(vec![RowFound::default(); lookup.keys.len()]);
+        }
+        let finding = || format!("looking contacts up for command {}", self.claim.command);
+        let connection = self.connection.as_ref().ok_or_else(is_over)?;
+        self.loading.end(connection).context(finding)?;
+        let finder = Finder { connection, tag: self.context.tag, absent: self.absent.as_ref() };
+        let (found, next_in_order) = finder.find(lookup, self.next_in_order).context(finding)?;
         self.next_in_order = next_in_order;
         Ok(found)
     }
@@ -141,7 +151,9 @@ impl ImportTx for SqliteImport {
         let mut counts = self.counts;
         let now_ms = self.now_ms;
         let applying = || format!("applying changes of command {}", self.claim.command);
-        let mut changer = Changer::new(self.connection()?, now_ms).context(applying)?;
+        let connection = self.connection.as_ref().ok_or_else(is_over)?;
+        self.loading.before(connection, &changes).context(applying)?;
+        let mut changer = Changer::new(connection, now_ms).context(applying)?;
         let mut salts = salts.as_chunks::<SALT_BYTES>().0.iter();
         for change in &changes {
             match change {
@@ -164,7 +176,8 @@ impl ImportTx for SqliteImport {
     fn commit(mut self: Box<Self>, report: &Report) -> Result<(), StoreError> {
         let report = record::report_to_json(report)?;
         let committing = || format!("committing the import of command {}", self.claim.command);
-        let connection = self.connection()?;
+        let connection = self.connection.as_ref().ok_or_else(is_over)?;
+        self.loading.end(connection).context(committing)?;
         // The write lock of this file is ours since `applied` was asked; the catalogue knows who holds the claim.
         self.catalogue.read(|catalogue| check_claim(catalogue, &self.claim))?;
         connection
@@ -199,7 +212,7 @@ impl ImportTx for SqliteImport {
 
 impl SqliteImport {
     fn connection(&self) -> Result<&Connection, StoreError> {
-        self.connection.as_ref().ok_or_else(|| StoreError::Fault("the import is over".to_owned()))
+        self.connection.as_ref().ok_or_else(is_over)
     }
 
     /// Returns the connection, without a transaction and with a small cache; one that cannot be made so is closed.
@@ -220,6 +233,10 @@ impl Drop for SqliteImport {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn is_over() -> StoreError {
+    StoreError::Fault("the import is over".to_owned())
 }
 
 fn contact_number(number: i64) -> Result<ContactNumber, StoreError> {

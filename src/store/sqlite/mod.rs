@@ -24,6 +24,7 @@ mod finding;
 mod import_tx;
 mod keeping;
 mod lanes;
+mod loading;
 mod migration;
 mod moving;
 mod payloads;

@@ -353,3 +353,76 @@ async fn a_file_whose_removal_was_written_down_goes_at_the_next_start_if_not_at_
     assert!(!data.path().join(&name).exists());
     assert_eq!(payload_files(data.path()).len(), 1);
 }
+
+/// The indexes of a program's contacts, as its file tells them.
+fn indexes_of(data: &Path, program: &Program) -> Vec<String> {
+    let file = Connection::open(data.join("programs").join(format!("{}.db", program.id))).expect("opened");
+    let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
+    assert_eq!(check, "ok");
+    let mut select = file
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'contact' ORDER BY name")
+        .expect("prepared");
+    let rows = select.query_map([], |row| row.get(0)).expect("asked");
+    rows.collect::<rusqlite::Result<_>>().expect("read")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_leaves_the_indexes_that_it_found() {
+    let data = directory();
+    let store = serve(data.path());
+    let (program, token) = tenant(&store).await;
+    let mut before = Vec::new();
+    for (at, end, batches) in [(1, "dropped", 0), (2, "dropped", 3), (3, "rolled back", 3), (4, "committed", 3)] {
+        store.accept(request(&program, token, at)).await.expect("accepted");
+        let claim = store.claim(Reach::Any, NOW).await.expect("asked").expect("a claim");
+        let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
+        for batch in 0..batches {
+            tx.apply((1 + batch * 1_500..=(batch + 1) * 1_500).map(addition).collect()).expect("applied");
+        }
+        let added = match end {
+            "dropped" => {
+                drop(tx);
+                0
+            }
+            "rolled back" => {
+                tx.rollback().expect("rolled back");
+                0
+            }
+            _ => {
+                tx.commit(&Report { counts: Counts { read: 4_500, added: 4_500, ..Counts::default() }, ..added_one() })
+                    .expect("committed");
+                4_500
+            }
+        };
+        let report = Report { counts: Counts { read: added, added, ..Counts::default() }, ..added_one() };
+        store.finish(&claim, &report, "trace", NOW).await.expect("finished");
+        if before.is_empty() {
+            before = indexes_of(data.path(), &program);
+            assert_eq!(before.len(), 2, "{before:?}");
+        }
+        assert_eq!(indexes_of(data.path(), &program), before, "{end}");
+    }
+    // What breaks a unique index is told by its building, and nothing is kept.
+    let (second, token) = {
+        let new = NewProgram { name: "Second".to_owned(), region: Region::US, phone: None, timezone: None };
+        (store.create_program(program.account, new, NOW).await.expect("a program"), token)
+    };
+    store.accept(request(&second, token, 9)).await.expect("accepted");
+    let claim = store.claim(Reach::Any, NOW).await.expect("asked").expect("a claim");
+    let Begin::Open(mut tx) = store.begin_import(&claim, NOW).expect("begun") else { unreachable!("it is new") };
+    tx.apply((1..=1_500).map(addition).collect()).expect("applied");
+    let again = (1_501..=3_000).map(|at| match addition(if at == 3_000 { 1 } else { at }) {
+        Change::Add(twice) => Change::Add(Addition { number: ContactNumber::new(at).expect("in range"), ..twice }),
+        other => other,
+    });
+    tx.apply(again.collect()).expect("taken for now");
+    let report = Report { counts: Counts { read: 3_000, added: 3_000, ..Counts::default() }, ..added_one() };
+    assert!(matches!(tx.commit(&report), Err(StoreError::Fault(_))));
+    assert_eq!(indexes_of(data.path(), &second), before);
+    let query = ContactQuery {
+        filter: ContactFilter { active_only: false, updated_after_ms: None },
+        start: PageStart::Offset(0),
+        count: 1,
+    };
+    assert_eq!(store.contacts(program.account, second.id, query).await.expect("a page").total, 0);
+}

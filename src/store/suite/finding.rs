@@ -5,7 +5,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 
-scenes![contacts_are_found_in_any_order];
+scenes![contacts_are_found_in_any_order, a_first_load_finds_what_it_has_added];
 
 /// Contacts of the program; every fifth has no `customer_id`.
 const CONTACTS: u64 = 200;
@@ -86,4 +86,50 @@ async fn contacts_are_found_in_any_order(home: &dyn Home) {
     if let Err(fault) = found {
         unreachable!("{fault}");
     }
+}
+
+async fn a_first_load_finds_what_it_has_added(home: &dyn Home) {
+    const BATCH: u64 = 2_000;
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    let strangers: Vec<String> = (0..BATCH).map(|at| format!("nobody {at}")).collect();
+    let strangers: Vec<IdentityKeys<'_>> = strangers.iter().map(|name| customer_id(name)).collect();
+    let additions = |from: u64| (from..from + BATCH).map(addition).collect::<Vec<_>>();
+    let by_phone = |at| IdentityKeys { phone: Some(phone(at)), ..IdentityKeys::default() };
+    let moved = Change::Update(Update { phone: Some(phone(0)), ..unchanged(7) });
+    // After how many batches it is told of a key, or a contact changes; and whether all of it is undone in the end.
+    for (told_after, changed_after, undone) in [(9, 9, true), (1, 9, true), (2, 9, true), (9, 2, true), (3, 3, false)] {
+        accept(&*store, &tenant, 1 + u8::try_from(told_after * 20 + changed_after).expect("small")).await;
+        let claim = claim(&*store).await;
+        let mut tx = begin(&*store, &claim, NOW);
+        for batch in 0..4 {
+            assert!(look_up(&mut *tx, &strangers).iter().all(|found| *found == RowFound::default()));
+            tx.apply(additions(1 + batch * BATCH)).expect("applied");
+            if batch == told_after {
+                let found = look_up(&mut *tx, &[by_phone(1_900), customer_id("c5"), customer_id("c0")]);
+                assert_eq!((found[0].by_phone, found[1].by_customer_id), (Some(number(1_900)), Some(number(5))));
+                assert_eq!(found[2], RowFound::default());
+            }
+            if batch == changed_after {
+                tx.apply(vec![moved.clone()]).expect("applied");
+                let found = look_up(&mut *tx, &[by_phone(7), by_phone(0)]);
+                assert_eq!((found[0].by_phone, found[1].by_phone), (None, Some(number(7))));
+            }
+        }
+        if undone {
+            tx.rollback().expect("rolled back");
+            store.finish(&claim, &report(0), "trace", NOW).await.expect("finished");
+            assert!(contacts(&*store, &tenant).await.is_empty());
+        } else {
+            tx.commit(&report(4 * BATCH)).expect("committed");
+            store.finish(&claim, &report(4 * BATCH), "trace", NOW).await.expect("finished");
+        }
+    }
+    assert_eq!(page(&*store, &tenant, ALL).await.total, 4 * BATCH);
+    accept(&*store, &tenant, 250).await;
+    let claim = claim(&*store).await;
+    let mut tx = begin(&*store, &claim, NOW);
+    let found = look_up(&mut *tx, &[customer_id("c7999"), by_phone(0), by_phone(7)]);
+    let numbers = (found[0].by_customer_id, found[1].by_phone, found[2].by_phone);
+    assert_eq!(numbers, (Some(number(7_999)), Some(number(7)), None));
 }
