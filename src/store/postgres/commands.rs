@@ -1,7 +1,11 @@
 //! Accepting commands, and reading them. Whose turn it is, is decided in `queue`.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 use super::connection::{Context, Lent, begin, execute, is_taken};
 use super::moving::{IS_MOVING, refuse_work};
@@ -349,23 +353,70 @@ async fn forget(client: &Client, new: &NewCommand) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A command of an account. One whose claim has run out waits again, whoever may still be at it.
-pub(super) async fn command(client: &Client, account: AccountId, id: CommandId) -> Result<Option<Command>, StoreError> {
-    let found = client
-        .query_typed_opt(
-            &format!(
-                "SELECT {} FROM command JOIN lane ON lane.program = command.program
-                 WHERE command.account = $1 AND command.id = $2",
-                columns()
-            ),
-            &[(&account.0, Type::UUID), (&id.0, Type::UUID)],
-        )
-        .await
-        .context(|| format!("reading command {id}"))?;
-    found.map(|row| read_command(&row, account)).transpose()
+/// What is asked together.
+type Asked = (AccountId, CommandId);
+
+/// Commands of these accounts, as they were read. One whose claim has run out waits again, whoever may still be at it.
+pub(super) async fn commands(client: &Client, asked: &[Asked]) -> Result<HashMap<Asked, Arc<CommandRow>>, StoreError> {
+    // A question that looks at the lanes too costs the database twice as much, and what is complete needs none.
+    let mut found = read_each(client, asked, (COMPLETE_COLUMNS, "", "finished_ms IS NOT NULL")).await?;
+    let others: Vec<Asked> = asked.iter().copied().filter(|asked| !found.contains_key(asked)).collect();
+    if !others.is_empty() {
+        let lane = "JOIN lane ON lane.program = command.program";
+        found.extend(read_each(client, &others, (&columns(), lane, "true")).await?);
+    }
+    Ok(found)
 }
 
-/// The columns of [`read_command`], in its order, of `command` and its `lane`.
+async fn read_each(
+    client: &Client,
+    asked: &[Asked],
+    (columns, join, condition): (&str, &str, &str),
+) -> Result<HashMap<Asked, Arc<CommandRow>>, StoreError> {
+    let select = format!("SELECT {columns}, command.account FROM");
+    let rows = if let [(account, id)] = asked {
+        let one = format!("{select} command {join} WHERE command.account = $1 AND command.id = $2 AND {condition}");
+        client.query_typed(&one, &[(&account.0, Type::UUID), (&id.0, Type::UUID)]).await
+    } else {
+        let accounts: Vec<Uuid> = asked.iter().map(|(account, _)| account.0).collect();
+        let ids: Vec<Uuid> = asked.iter().map(|(_, id)| id.0).collect();
+        // Each by the whole key of the index: with `ANY` all commands of an account may be gone through.
+        let many = format!(
+            "{select} unnest($1::uuid[], $2::uuid[]) AS asked (account, id)
+             CROSS JOIN LATERAL (SELECT * FROM command
+               WHERE command.account = asked.account AND command.id = asked.id LIMIT 1) AS command
+             {join} WHERE {condition}"
+        );
+        client.query_typed(&many, &[(&accounts, Type::UUID_ARRAY), (&ids, Type::UUID_ARRAY)]).await
+    };
+    let reading = || "reading commands";
+    rows.context(reading)?
+        .into_iter()
+        .map(|row| {
+            let account = AccountId(row.try_get(11)?);
+            Ok(((account, CommandId(row.try_get(10)?)), Arc::new(CommandRow { row, account })))
+        })
+        .collect::<Result<_, _>>()
+        .context(reading)
+}
+
+/// A command that was read; with its report, which is not yet read.
+pub(super) struct CommandRow {
+    row: Row,
+    account: AccountId,
+}
+
+impl CommandRow {
+    pub(super) fn command(&self) -> Result<Command, StoreError> {
+        read_command(&self.row, self.account)
+    }
+}
+
+/// The columns of [`read_command`], in its order, of a `command` that is complete.
+const COMPLETE_COLUMNS: &str = "command.program, from_name, created_ms, payload_bytes, 1::bigint, false, 0::bigint, finished_ms, trace, \
+     report, command.id";
+
+/// The same of any `command` and its `lane`.
 fn columns() -> String {
     format!(
         "command.program, from_name, created_ms, payload_bytes,

@@ -29,6 +29,10 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(4);
 /// gone, or a commit waits for a standby that is gone) must not hold a client; it comes again, and finds what became of it.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
+/// The same, for what is looked up together with others: a connection, and the answer.
+pub(super) const LOOKED_UP_WITHIN: Duration =
+    Duration::from_secs(CONNECTED_WITHIN.as_secs() + ANSWERED_WITHIN.as_secs());
+
 /// The same, for contacts, of which a page may be far back.
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(30);
 

@@ -9,6 +9,7 @@
 mod absent;
 mod accounts;
 mod ahead;
+mod asking;
 mod cancelling;
 mod changing;
 mod commands;
@@ -44,10 +45,14 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
+use self::asking::{AskCommands, AskTokens};
+use self::connection::{
+    ANSWERED_WITHIN, Context, LOOKED_UP_WITHIN, Lent, Pool, READ_WITHIN, connection, first_connection, within,
+};
 pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::together::Together;
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -89,6 +94,8 @@ pub struct PostgresSettings {
 /// The store of many nodes.
 pub struct PostgresStore {
     shared: Arc<Shared>,
+    tokens: Together<AskTokens>,
+    commands: Together<AskCommands>,
     /// The runtime that the pool's connections live on.
     handle: Handle,
     /// What goes on as long as the store is there: leases are renewed, notices sent and listened for.
@@ -136,7 +143,9 @@ impl PostgresStore {
                 tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
             ],
         };
-        Ok(PostgresStore { shared, handle: Handle::current(), background })
+        let tokens = Together::new(AskTokens(Arc::clone(&shared)));
+        let commands = Together::new(AskCommands(Arc::clone(&shared)));
+        Ok(PostgresStore { shared, tokens, commands, handle: Handle::current(), background })
     }
 
     async fn client(&self) -> Result<Lent, StoreError> {
@@ -280,7 +289,7 @@ impl Store for PostgresStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        ask!(self, |client| accounts::token(&client, &self.shared.key, token))
+        within(LOOKED_UP_WITHIN, self.tokens.ask(token.to_owned())).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -331,7 +340,8 @@ impl Store for PostgresStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let mut found = ask!(self, |client| commands::command(&client, account, command))?;
+        let found = within(LOOKED_UP_WITHIN, self.commands.ask((account, command))).await?;
+        let mut found = found.map(|row| row.command()).transpose()?;
         if let Some(found) = &mut found {
             self.with_own_progress(found);
         }

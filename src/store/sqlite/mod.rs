@@ -14,6 +14,7 @@
 
 mod accepting;
 mod accounts;
+mod asking;
 pub mod backup;
 mod commands;
 mod connection;
@@ -42,6 +43,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use self::asking::{AskCommands, AskTokens};
 use self::connection::check_library;
 use self::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
 pub(crate) use self::moving::SqliteMovable;
@@ -54,6 +56,7 @@ use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::moving::{Standing, moved_away, standing};
 use super::secrets::{MasterKey, MasterKeySource};
+use super::together::Together;
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -95,6 +98,8 @@ impl SqliteSettings {
 /// The embedded store.
 pub struct SqliteStore {
     inner: Arc<Inner>,
+    tokens: Together<AskTokens>,
+    commands: Together<AskCommands>,
 }
 
 /// The order of the fields is the order of dropping: the writer finishes first, the lock goes last.
@@ -140,7 +145,10 @@ impl SqliteStore {
             queue_limits,
             lock,
         };
-        Ok(SqliteStore { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        let tokens = Together::new(AskTokens(Arc::clone(&inner)));
+        let commands = Together::new(AskCommands(Arc::clone(&inner)));
+        Ok(SqliteStore { inner, tokens, commands })
     }
 
     /// Reads the catalogue on a thread for blocking work.
@@ -148,14 +156,7 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&Inner, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.inner.readers.turn().await?;
-        let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            let result = inner.readers.read(|catalogue| read(&inner, catalogue));
-            drop(turn);
-            result
-        })
-        .await
+        self.inner.read(read).await
     }
 
     /// Reads a program's file on a thread for blocking work; `None` if there is none yet.
@@ -189,6 +190,23 @@ impl SqliteStore {
             OpenAs::Server => Ok(()),
             OpenAs::Operator => Err(refusal::not_serving()),
         }
+    }
+}
+
+impl Inner {
+    /// Reads the catalogue on a thread for blocking work.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Inner>,
+        read: impl FnOnce(&Inner, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.readers.turn().await?;
+        let inner = Arc::clone(self);
+        blocking(move || {
+            let result = inner.readers.read(|catalogue| read(&inner, catalogue));
+            drop(turn);
+            result
+        })
+        .await
     }
 }
 
@@ -285,8 +303,7 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        let token = token.to_owned();
-        self.read(move |inner, catalogue| accounts::token(catalogue, &inner.key, &token)).await
+        self.tokens.ask(token.to_owned()).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -325,10 +342,8 @@ impl Store for SqliteStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        self.read(move |inner, catalogue| {
-            commands::command(catalogue, account, command, |command| inner.queue.progress(command))
-        })
-        .await
+        let found = self.commands.ask((account, command)).await?.transpose()?;
+        found.map(|found| found.command()).transpose()
     }
 
     async fn cancel(
