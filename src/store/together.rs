@@ -1,13 +1,13 @@
-//! Questions that wait at the same moment are asked as one. While it is on its way the next ones gather; nobody waits for others
-//! to come, and a question alone goes at once.
+//! What waits at the same moment is served together: questions asked as one, requests accepted in one transaction. While some are served the
+//! next ones gather; nobody waits for others to come, and who is alone is served at once.
 //!
-//! Nothing is kept: what is asked together begins after each of its questions came, so each sees what was committed before it.
-//! It knows nothing of what is asked.
+//! Nothing is kept: serving begins after all that it is for have come, so each sees what was committed before it.
+//! It knows nothing of what is served.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,16 +15,208 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 
-/// After so long others no longer wait for an answer that does not come: the connection may be dead, and theirs is not.
-const SLOW_AFTER: Duration = Duration::from_millis(100);
-
-/// How many may be slow at once before the next ones wait for them all the same.
+/// How many groups may be slow at once before the next ones wait for them all the same.
 const SLOW_MAX: usize = 3;
 
-/// How often it is given way to others before what waits is asked.
+/// How often it is given way to others before what waits is served.
 const LOOKS_MAX: usize = 8;
 
-/// Who asks.
+/// Who serves.
+pub(super) trait Serve: Send + Sync + 'static {
+    type Request: Send + 'static;
+    type Answer: Send + 'static;
+
+    /// How many are served together at most.
+    const TOGETHER_MAX: usize;
+    /// And how large they are together, unless it is one alone.
+    const BYTES_MAX: usize = usize::MAX;
+    /// After so long others no longer wait for a group that gets no answer: its connection may be dead, and theirs is not.
+    const SLOW_AFTER: Duration = Duration::from_millis(100);
+
+    /// The size of a request.
+    fn bytes(_request: &Self::Request) -> usize {
+        0
+    }
+
+    /// Serves some, at least one, in the order in which they came.
+    fn serve(&self, group: Vec<Waiting<Self>>) -> impl Future<Output = ()> + Send;
+}
+
+/// One that waits to be served.
+pub(super) struct Waiting<S: Serve + ?Sized> {
+    pub(super) request: S::Request,
+    pub(super) answer: Answer<S::Answer>,
+}
+
+/// Where an answer goes. Who has gone away does not want it.
+pub(super) struct Answer<T>(oneshot::Sender<Result<T, StoreError>>);
+
+impl<T> Answer<T> {
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    pub(super) fn tell(self, answer: Result<T, StoreError>) {
+        let _ = self.0.send(answer);
+    }
+}
+
+/// Where requests gather. Who goes away while it waits takes nothing from the others.
+pub(super) struct Together<S: Serve>(Arc<Place<S>>);
+
+struct Place<S: Serve> {
+    server: S,
+    state: Mutex<State<S>>,
+}
+
+struct State<S: Serve> {
+    waiting: Vec<Waiting<S>>,
+    /// Somebody will take what waits.
+    is_attended: bool,
+    /// How many groups are being served, and waited for by nobody who came later.
+    slow: usize,
+}
+
+impl<S: Serve> Together<S> {
+    pub(super) fn new(server: S) -> Together<S> {
+        let state = State { waiting: Vec::new(), is_attended: false, slow: 0 };
+        Together(Arc::new(Place { server, state: Mutex::new(state) }))
+    }
+
+    /// Has a request served.
+    pub(super) async fn serve(&self, request: S::Request) -> Result<S::Answer, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        if self.0.enter(Waiting { request, answer: Answer(answer) }) {
+            // In a task of its own: who came first may go away, and the others still want to be served.
+            tokio::spawn(attend(Arc::clone(&self.0)));
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::Fault("who served many at once ended early".to_owned())))
+    }
+}
+
+impl<S: Serve> Place<S> {
+    /// Says whether somebody is needed to attend.
+    fn enter(&self, waiting: Waiting<S>) -> bool {
+        let mut state = self.state();
+        state.waiting.push(waiting);
+        !std::mem::replace(&mut state.is_attended, true)
+    }
+
+    /// Gives way to whoever is about to come, for as long as more come each time. With nothing else to do this node is back at once.
+    async fn let_others_come(&self) {
+        let mut before = 0;
+        for _ in 0..LOOKS_MAX {
+            tokio::task::yield_now().await;
+            let waiting = self.state().waiting.len();
+            if waiting <= before || waiting >= S::TOGETHER_MAX {
+                return;
+            }
+            before = waiting;
+        }
+    }
+
+    /// Who is to be served now; with nobody left nobody attends any more.
+    fn take(&self) -> Option<Vec<Waiting<S>>> {
+        let mut state = self.state();
+        if state.waiting.is_empty() {
+            state.is_attended = false;
+            return None;
+        }
+        let mut bytes: usize = 0;
+        let fits = |waiting: &&Waiting<S>| {
+            bytes = bytes.saturating_add(S::bytes(&waiting.request));
+            bytes <= S::BYTES_MAX
+        };
+        let count = state.waiting.iter().take(S::TOGETHER_MAX).take_while(fits).count().max(1);
+        // Who came first; mostly all.
+        let left = state.waiting.split_off(count);
+        Some(std::mem::replace(&mut state.waiting, left))
+    }
+
+    /// Whether who waits may go on without the group that is being served; if so, whether somebody else is needed now.
+    fn leave(&self) -> Option<bool> {
+        let mut state = self.state();
+        if state.slow == SLOW_MAX {
+            return None;
+        }
+        state.slow += 1;
+        state.is_attended = !state.waiting.is_empty();
+        Some(state.is_attended)
+    }
+
+    async fn serve(&self, mut group: Vec<Waiting<S>>) {
+        group.retain(|waiting| waiting.answer.is_wanted());
+        if !group.is_empty() {
+            self.server.serve(group).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves for as long as somebody waits.
+async fn attend<S: Serve>(place: Arc<Place<S>>) {
+    let mut post = Post { place: &*place, of: Some(Duty::Attending) };
+    loop {
+        place.let_others_come().await;
+        let Some(group) = place.take() else { break };
+        let mut serving = pin!(place.serve(group));
+        if tokio::time::timeout(S::SLOW_AFTER, serving.as_mut()).await.is_ok() {
+            continue;
+        }
+        let left = place.leave();
+        if let Some(is_wanted) = left {
+            post.of = Some(Duty::Slow);
+            if is_wanted {
+                tokio::spawn(boxed(Arc::clone(&place)));
+            }
+        }
+        serving.await;
+        if left.is_some() {
+            return;
+        }
+    }
+    post.of = None;
+}
+
+/// A future that begins another of its own kind must be of a known size.
+fn boxed<S: Serve>(place: Arc<Place<S>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(attend(place))
+}
+
+enum Duty {
+    /// Whoever waits, waits for this one.
+    Attending,
+    /// Only those wait whom it is serving.
+    Slow,
+}
+
+/// Leaves the place as others need it, also after a panic.
+struct Post<'a, S: Serve> {
+    place: &'a Place<S>,
+    of: Option<Duty>,
+}
+
+impl<S: Serve> Drop for Post<'_, S> {
+    fn drop(&mut self) {
+        match self.of {
+            None => {}
+            Some(Duty::Slow) => self.place.state().slow -= 1,
+            Some(Duty::Attending) => {
+                let mut state = self.place.state();
+                state.is_attended = false;
+                // They are told that something went wrong, and come again; the next one is attended.
+                let lost = std::mem::take(&mut state.waiting);
+                drop(state);
+                drop(lost);
+            }
+        }
+    }
+}
+
+/// Who answers questions.
 pub(super) trait Ask: Send + Sync + 'static {
     type Question: Clone + Eq + Hash + Send + 'static;
     type Answer: Clone + Send + 'static;
@@ -39,173 +231,27 @@ pub(super) trait Ask: Send + Sync + 'static {
     ) -> impl Future<Output = Result<HashMap<Self::Question, Self::Answer>, StoreError>> + Send;
 }
 
-/// Where questions gather. Who goes away while it waits takes nothing from the others.
-pub(super) struct Together<A: Ask>(Arc<Place<A>>);
+/// Serves questions: equal ones are asked once.
+pub(super) struct Questions<A: Ask>(pub(super) A);
 
-struct Place<A: Ask> {
-    asker: A,
-    state: Mutex<State<A>>,
-}
+impl<A: Ask> Serve for Questions<A> {
+    type Request = A::Question;
+    type Answer = Option<A::Answer>;
 
-struct State<A: Ask> {
-    waiting: Vec<Waiting<A>>,
-    /// Somebody will take what waits.
-    is_attended: bool,
-    /// How many have asked and are waited for by nobody who came later.
-    slow: usize,
-}
+    const TOGETHER_MAX: usize = A::QUESTIONS_MAX;
 
-struct Waiting<A: Ask> {
-    question: A::Question,
-    answer: oneshot::Sender<Result<Option<A::Answer>, StoreError>>,
-}
-
-impl<A: Ask> Together<A> {
-    pub(super) fn new(asker: A) -> Together<A> {
-        let state = State { waiting: Vec::new(), is_attended: false, slow: 0 };
-        Together(Arc::new(Place { asker, state: Mutex::new(state) }))
-    }
-
-    /// The answer, if there is one.
-    pub(super) async fn ask(&self, question: A::Question) -> Result<Option<A::Answer>, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        if self.0.enter(Waiting { question, answer }) {
-            // In a task of its own: who came first may go away, and the others still want to know.
-            tokio::spawn(attend(Arc::clone(&self.0)));
+    async fn serve(&self, group: Vec<Waiting<Self>>) {
+        let mut asking: HashMap<A::Question, Vec<_>> = HashMap::with_capacity(group.len());
+        for Waiting { request, answer } in group {
+            asking.entry(request).or_default().push(answer);
         }
-        answered.await.unwrap_or_else(|_| Err(StoreError::Fault("who asked for many at once ended early".to_owned())))
-    }
-}
-
-impl<A: Ask> Place<A> {
-    /// Says whether somebody is needed to attend.
-    fn enter(&self, waiting: Waiting<A>) -> bool {
-        let mut state = self.state();
-        state.waiting.push(waiting);
-        !std::mem::replace(&mut state.is_attended, true)
-    }
-
-    /// Gives way to whoever is about to ask, for as long as more come each time. With nothing else to do this node is back at once.
-    async fn let_others_come(&self) {
-        let mut before = 0;
-        for _ in 0..LOOKS_MAX {
-            tokio::task::yield_now().await;
-            let waiting = self.state().waiting.len();
-            if waiting <= before || waiting >= A::QUESTIONS_MAX {
-                return;
-            }
-            before = waiting;
-        }
-    }
-
-    /// What is to be asked now; with nothing left nobody attends any more.
-    fn take(&self) -> Option<Vec<Waiting<A>>> {
-        let mut state = self.state();
-        if state.waiting.is_empty() {
-            state.is_attended = false;
-            return None;
-        }
-        let count = state.waiting.len().min(A::QUESTIONS_MAX);
-        // The oldest; mostly all.
-        let left = state.waiting.split_off(count);
-        Some(std::mem::replace(&mut state.waiting, left))
-    }
-
-    /// Whether what waits may go on without the one who asks; if so, whether somebody else is needed now.
-    fn leave(&self) -> Option<bool> {
-        let mut state = self.state();
-        if state.slow == SLOW_MAX {
-            return None;
-        }
-        state.slow += 1;
-        state.is_attended = !state.waiting.is_empty();
-        Some(state.is_attended)
-    }
-
-    async fn answer(&self, batch: Vec<Waiting<A>>) {
-        let mut asking: HashMap<A::Question, Vec<_>> = HashMap::with_capacity(batch.len());
-        for Waiting { question, answer } in batch {
-            if !answer.is_closed() {
-                asking.entry(question).or_default().push(answer);
-            }
-        }
-        if asking.is_empty() {
-            return;
-        }
-        let answers = self.asker.ask(asking.keys().cloned().collect()).await;
+        let found = self.0.ask(asking.keys().cloned().collect()).await;
         for (question, waiting) in asking {
-            let answer = match &answers {
+            let answer = match &found {
                 Ok(found) => Ok(found.get(&question).cloned()),
                 Err(error) => Err(error.clone()),
             };
-            for waiting in waiting {
-                // Who has gone away does not want to know.
-                let _ = waiting.send(answer.clone());
-            }
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<A>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks for as long as somebody waits.
-async fn attend<A: Ask>(place: Arc<Place<A>>) {
-    let mut post = Post { place: &*place, of: Some(Duty::Attending) };
-    loop {
-        place.let_others_come().await;
-        let Some(batch) = place.take() else { break };
-        let mut answering = pin!(place.answer(batch));
-        if tokio::time::timeout(SLOW_AFTER, answering.as_mut()).await.is_ok() {
-            continue;
-        }
-        let left = place.leave();
-        if let Some(is_wanted) = left {
-            post.of = Some(Duty::Slow);
-            if is_wanted {
-                tokio::spawn(boxed(Arc::clone(&place)));
-            }
-        }
-        answering.await;
-        if left.is_some() {
-            return;
-        }
-    }
-    post.of = None;
-}
-
-/// A future that begins another of its own kind must be of a known size.
-fn boxed<A: Ask>(place: Arc<Place<A>>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(attend(place))
-}
-
-enum Duty {
-    /// Whoever waits, waits for this one.
-    Attending,
-    /// Only those wait whose question is on its way.
-    Slow,
-}
-
-/// Leaves the place as others need it, also after a panic.
-struct Post<'a, A: Ask> {
-    place: &'a Place<A>,
-    of: Option<Duty>,
-}
-
-impl<A: Ask> Drop for Post<'_, A> {
-    fn drop(&mut self) {
-        match self.of {
-            None => {}
-            Some(Duty::Slow) => self.place.state().slow -= 1,
-            Some(Duty::Attending) => {
-                let mut state = self.place.state();
-                state.is_attended = false;
-                // They are told that something went wrong, and come again; the next one is attended.
-                let lost = std::mem::take(&mut state.waiting);
-                drop(state);
-                drop(lost);
-            }
+            waiting.into_iter().for_each(|waiting| waiting.tell(answer.clone()));
         }
     }
 }
@@ -249,9 +295,9 @@ mod tests {
         }
     }
 
-    fn place() -> (Together<Arc<Doubler>>, Arc<Doubler>) {
+    fn place() -> (Together<Questions<Arc<Doubler>>>, Arc<Doubler>) {
         let doubler = Arc::new(Doubler { let_go: Semaphore::new(0), batches: Mutex::default() });
-        (Together::new(Arc::clone(&doubler)), doubler)
+        (Together::new(Questions(Arc::clone(&doubler))), doubler)
     }
 
     fn batches(doubler: &Doubler) -> Vec<Vec<u32>> {
@@ -260,17 +306,20 @@ mod tests {
         batches
     }
 
-    type Asked<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Option<u32>, StoreError>> + 'a>>;
+    type Asked<'a> = Pin<Box<dyn Future<Output = Result<Option<u32>, StoreError>> + 'a>>;
 
     /// Asks, and does not yet wait for the answer.
-    async fn begun(place: &Together<Arc<Doubler>>, question: u32) -> Asked<'_> {
-        let mut asked: Asked<'_> = Box::pin(place.ask(question));
+    async fn begun(place: &Together<Questions<Arc<Doubler>>>, question: u32) -> Asked<'_> {
+        let mut asked: Asked<'_> = Box::pin(place.serve(question));
         let polled = std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await;
         assert!(polled, "an answer without asking");
         asked
     }
 
-    async fn all_begun(place: &Together<Arc<Doubler>>, questions: impl IntoIterator<Item = u32>) -> Vec<Asked<'_>> {
+    async fn all_begun(
+        place: &Together<Questions<Arc<Doubler>>>,
+        questions: impl IntoIterator<Item = u32>,
+    ) -> Vec<Asked<'_>> {
         let mut asked = Vec::new();
         for question in questions {
             asked.push(begun(place, question).await);
@@ -297,7 +346,7 @@ mod tests {
         for (question, other) in (0..20).chain(0..20).zip(others) {
             assert_eq!(other.await, Ok(Some(2 * question)));
         }
-        assert_eq!(place.ask(UNKNOWN).await, Ok(None));
+        assert_eq!(place.serve(UNKNOWN).await, Ok(None));
         let asked = batches(&doubler);
         assert_eq!(asked[1], (0..20).chain([UNKNOWN]).collect::<Vec<_>>());
         assert_eq!(asked.len(), 3);
@@ -318,7 +367,7 @@ mod tests {
         for asked in all_begun(&place, [1, FAILS, 2]).await {
             assert_eq!(asked.await, Err(StoreError::Unavailable("no".to_owned())));
         }
-        assert_eq!(place.ask(1).await, Ok(Some(2)), "and for nobody who comes later");
+        assert_eq!(place.serve(1).await, Ok(Some(2)), "and for nobody who comes later");
     }
 
     #[tokio::test]
@@ -329,7 +378,7 @@ mod tests {
         for asked in asked {
             assert!(matches!(asked.await, Err(StoreError::Fault(_))));
         }
-        assert_eq!(place.ask(3).await, Ok(Some(6)));
+        assert_eq!(place.serve(3).await, Ok(Some(6)));
         assert_eq!(batches(&doubler).len(), 2);
     }
 
@@ -344,14 +393,14 @@ mod tests {
         }
         assert_eq!(batches(&doubler), [[5, 6, 7, 8, 9]], "nobody wants to know of the others");
         drop(all_begun(&place, 0..10).await);
-        assert_eq!(place.ask(11).await, Ok(Some(22)));
+        assert_eq!(place.serve(11).await, Ok(Some(22)));
         assert_eq!(batches(&doubler).len(), 2);
         // And one whose question is on its way.
         let stuck = begun(&place, STUCK).await;
         until_asked(&doubler, 3).await;
         drop(stuck);
         doubler.let_go.add_permits(1);
-        assert_eq!(place.ask(12).await, Ok(Some(24)));
+        assert_eq!(place.serve(12).await, Ok(Some(24)));
     }
 
     #[tokio::test]
@@ -362,7 +411,7 @@ mod tests {
         for at in 0..slow_max {
             stuck.push(begun(&place, STUCK + at).await);
             until_asked(&doubler, 2 * stuck.len() - 1).await;
-            assert_eq!(place.ask(at).await, Ok(Some(2 * at)));
+            assert_eq!(place.serve(at).await, Ok(Some(2 * at)));
         }
         // So many, and no more.
         let one_more = begun(&place, STUCK + slow_max).await;

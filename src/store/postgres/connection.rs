@@ -139,7 +139,7 @@ pub(super) async fn within<T>(
 
 /// How long a transaction may wait for another's lock; then its client is told to come again. Less than [`ANSWERED_WITHIN`]: a
 /// server does not notice that nobody waits for it any more, and whoever came again would pile up there.
-const LOCK_WITHIN_MS: u64 = 5_000;
+pub(super) const LOCK_WITHIN_MS: u64 = 5_000;
 
 /// The same for an import, which has more to lose; less than [`IMPORT_ANSWERED_WITHIN`].
 pub(super) const IMPORT_LOCK_WITHIN_MS: u64 = 30_000;

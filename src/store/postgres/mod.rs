@@ -7,6 +7,8 @@
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
 mod absent;
+mod accepted;
+mod accepting;
 mod accounts;
 mod ahead;
 mod asking;
@@ -15,6 +17,7 @@ mod changing;
 mod commands;
 mod connection;
 mod contacts;
+mod deciding;
 mod finding;
 mod import_connection;
 mod import_tx;
@@ -45,6 +48,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use self::accepting::Accepting;
 use self::asking::{AskCommands, AskTokens};
 use self::connection::{
     ANSWERED_WITHIN, Context, LOOKED_UP_WITHIN, Lent, Pool, READ_WITHIN, connection, first_connection, within,
@@ -52,7 +56,7 @@ use self::connection::{
 pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
-use super::together::Together;
+use super::together::{Questions, Together};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -94,8 +98,9 @@ pub struct PostgresSettings {
 /// The store of many nodes.
 pub struct PostgresStore {
     shared: Arc<Shared>,
-    tokens: Together<AskTokens>,
-    commands: Together<AskCommands>,
+    tokens: Together<Questions<AskTokens>>,
+    commands: Together<Questions<AskCommands>>,
+    accepting: Accepting,
     /// The runtime that the pool's connections live on.
     handle: Handle,
     /// What goes on as long as the store is there: leases are renewed, notices sent and listened for.
@@ -143,9 +148,16 @@ impl PostgresStore {
                 tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
             ],
         };
-        let tokens = Together::new(AskTokens(Arc::clone(&shared)));
-        let commands = Together::new(AskCommands(Arc::clone(&shared)));
-        Ok(PostgresStore { shared, tokens, commands, handle: Handle::current(), background })
+        let tokens = Together::new(Questions(AskTokens(Arc::clone(&shared))));
+        let commands = Together::new(Questions(AskCommands(Arc::clone(&shared))));
+        Ok(PostgresStore {
+            accepting: Accepting::new(Arc::clone(&shared)),
+            shared,
+            tokens,
+            commands,
+            handle: Handle::current(),
+            background,
+        })
     }
 
     async fn client(&self) -> Result<Lent, StoreError> {
@@ -289,7 +301,7 @@ impl Store for PostgresStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        within(LOOKED_UP_WITHIN, self.tokens.ask(token.to_owned())).await?.transpose()
+        within(LOOKED_UP_WITHIN, self.tokens.serve(token.to_owned())).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -320,13 +332,7 @@ impl Store for PostgresStore {
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
         self.serving()?;
         test_point("accept.before_commit");
-        let mut client = self.client().await?;
-        let most = connection::accepted_within(command.payload.held().len());
-        let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_limits)).await;
-        let accepted = client.done(accepted);
-        // Whatever came of it: a worker may have passed the lane by while it was locked for this.
-        self.shared.queue.announce_work_everywhere();
-        accepted
+        self.accepting.accept(command).await
     }
 
     fn receive(
@@ -340,7 +346,7 @@ impl Store for PostgresStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let found = within(LOOKED_UP_WITHIN, self.commands.ask((account, command))).await?;
+        let found = within(LOOKED_UP_WITHIN, self.commands.serve((account, command))).await?;
         let mut found = found.map(|row| row.command()).transpose()?;
         if let Some(found) = &mut found {
             self.with_own_progress(found);

@@ -56,7 +56,7 @@ use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::moving::{Standing, moved_away, standing};
 use super::secrets::{MasterKey, MasterKeySource};
-use super::together::Together;
+use super::together::{Questions, Together};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -98,8 +98,8 @@ impl SqliteSettings {
 /// The embedded store.
 pub struct SqliteStore {
     inner: Arc<Inner>,
-    tokens: Together<AskTokens>,
-    commands: Together<AskCommands>,
+    tokens: Together<Questions<AskTokens>>,
+    commands: Together<Questions<AskCommands>>,
 }
 
 /// The order of the fields is the order of dropping: the writer finishes first, the lock goes last.
@@ -146,8 +146,8 @@ impl SqliteStore {
             lock,
         };
         let inner = Arc::new(inner);
-        let tokens = Together::new(AskTokens(Arc::clone(&inner)));
-        let commands = Together::new(AskCommands(Arc::clone(&inner)));
+        let tokens = Together::new(Questions(AskTokens(Arc::clone(&inner))));
+        let commands = Together::new(Questions(AskCommands(Arc::clone(&inner))));
         Ok(SqliteStore { inner, tokens, commands })
     }
 
@@ -303,7 +303,7 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        self.tokens.ask(token.to_owned()).await?.transpose()
+        self.tokens.serve(token.to_owned()).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -342,7 +342,7 @@ impl Store for SqliteStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let found = self.commands.ask((account, command)).await?.transpose()?;
+        let found = self.commands.serve((account, command)).await?.transpose()?;
         found.map(|found| found.command()).transpose()
     }
 
