@@ -2,7 +2,7 @@
 //! transaction, so a crowd costs no more changes of threads and no more locks than one request alone.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rusqlite::Connection;
 
@@ -14,8 +14,8 @@ use crate::store::StoreError;
 use crate::store::together::Ask;
 use crate::tenant::{AccountId, Token};
 
-/// Asks for tokens by their texts.
-pub(super) struct AskTokens(pub(super) Arc<Inner>);
+/// Asks for tokens by their texts. It is not what keeps the store open: who drops it may open it again at once.
+pub(super) struct AskTokens(pub(super) Weak<Inner>);
 
 impl Ask for AskTokens {
     type Question = String;
@@ -24,7 +24,7 @@ impl Ask for AskTokens {
     const QUESTIONS_MAX: usize = 256;
 
     async fn ask(&self, tokens: Vec<String>) -> Result<HashMap<String, Result<Token, StoreError>>, StoreError> {
-        self.0
+        open(&self.0)?
             .read(move |inner, catalogue| {
                 each(catalogue, tokens, |token| accounts::token(catalogue, &inner.key, token).transpose())
             })
@@ -33,7 +33,7 @@ impl Ask for AskTokens {
 }
 
 /// Asks for commands of accounts. A report can have some hundred kilobytes, and is read by who asked for it.
-pub(super) struct AskCommands(pub(super) Arc<Inner>);
+pub(super) struct AskCommands(pub(super) Weak<Inner>);
 
 impl Ask for AskCommands {
     type Question = (AccountId, CommandId);
@@ -45,7 +45,7 @@ impl Ask for AskCommands {
         &self,
         asked: Vec<(AccountId, CommandId)>,
     ) -> Result<HashMap<(AccountId, CommandId), Result<Arc<CommandFound>, StoreError>>, StoreError> {
-        self.0
+        open(&self.0)?
             .read(move |inner, catalogue| {
                 each(catalogue, asked, |(account, command)| {
                     let found = commands::command(catalogue, *account, *command, |id| inner.queue.progress(id));
@@ -54,6 +54,10 @@ impl Ask for AskCommands {
             })
             .await
     }
+}
+
+fn open(inner: &Weak<Inner>) -> Result<Arc<Inner>, StoreError> {
+    inner.upgrade().ok_or_else(|| StoreError::Unavailable("it is closed".to_owned()))
 }
 
 /// Answers each for itself, all at one moment.

@@ -146,8 +146,8 @@ impl SqliteStore {
             lock,
         };
         let inner = Arc::new(inner);
-        let tokens = Together::new(Questions(AskTokens(Arc::clone(&inner))));
-        let commands = Together::new(Questions(AskCommands(Arc::clone(&inner))));
+        let tokens = Together::new(Questions(AskTokens(Arc::downgrade(&inner))));
+        let commands = Together::new(Questions(AskCommands(Arc::downgrade(&inner))));
         Ok(SqliteStore { inner, tokens, commands })
     }
 
