@@ -12,6 +12,7 @@ mod refusal;
 pub mod secrets;
 pub mod sqlite;
 mod stock;
+mod together;
 mod token_row;
 #[cfg(test)]
 mod suite;

@@ -43,6 +43,8 @@ trait Home: Send + Sync {
     async fn open(&self) -> Arc<dyn Store> {
         self.open_with(QUEUE_LIMITS).await
     }
+    /// Opens it beside the server that has it open, as an operator's command does.
+    async fn open_beside(&self) -> Arc<dyn Store>;
     /// How many files there are that are not rows of a catalogue, accepted or not.
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
@@ -55,6 +57,11 @@ struct SqliteHome(tempfile::TempDir);
 impl Home for SqliteHome {
     async fn open_with(&self, queue_limits: QueueLimits) -> Arc<dyn Store> {
         let settings = SqliteSettings { queue_limits, ..SqliteSettings::new(self.0.path().to_owned(), OpenAs::Server) };
+        Arc::new(SqliteStore::open(settings).expect("the store opens"))
+    }
+
+    async fn open_beside(&self) -> Arc<dyn Store> {
+        let settings = SqliteSettings::new(self.0.path().to_owned(), OpenAs::Operator);
         Arc::new(SqliteStore::open(settings).expect("the store opens"))
     }
 
@@ -77,6 +84,11 @@ impl Home for PostgresHome {
         // Nobody waits here until the leases of who died have run out.
         test_server::query_in(&self.0, "UPDATE lane SET lease_until_ms = 0");
         Arc::new(store)
+    }
+
+    async fn open_beside(&self) -> Arc<dyn Store> {
+        let settings = PostgresSettings { open_as: OpenAs::Operator, ..settings(&self.0) };
+        Arc::new(PostgresStore::open(settings).await.expect("the store opens"))
     }
 
     fn files(&self) -> u64 {
@@ -142,6 +154,7 @@ mod keeping;
 mod limits;
 mod reading;
 mod receiving;
+mod together;
 mod tokens;
 
 scenes![

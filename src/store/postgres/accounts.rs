@@ -1,6 +1,8 @@
 //! The operators' side: accounts, programs, fields, tokens. Each function is a few statements on a connection that the caller
 //! chose.
 
+use std::collections::HashMap;
+
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row, Transaction};
 
@@ -362,8 +364,14 @@ pub(super) async fn revoke_token(client: &Client, token: &str, now_ms: i64) -> R
     if revoked == 0 { Err(refusal::no_such_token()) } else { Ok(()) }
 }
 
-pub(super) async fn token(client: &Client, key: &MasterKey, token: &str) -> Result<Option<Token>, StoreError> {
-    read_token(client, token).await?.map(|row| row.open(key, token)).transpose()
+/// The tokens of these texts, unless they are revoked, each opened for itself.
+pub(super) async fn tokens_of(
+    client: &Client,
+    key: &MasterKey,
+    tokens: &[String],
+) -> Result<HashMap<String, Result<Token, StoreError>>, StoreError> {
+    let rows = read_tokens(client, tokens).await?;
+    Ok(rows.into_iter().map(|(token, row)| (token.clone(), row.open(key, &token))).collect())
 }
 
 pub(super) async fn rotate_token(
@@ -409,23 +417,26 @@ pub(super) async fn note_use(client: &Client, token: TokenNumber, now_ms: i64) -
 }
 
 async fn read_token(client: &Client, token: &str) -> Result<Option<TokenRow>, StoreError> {
-    let reading = || "reading a token";
+    let found = read_tokens(client, &[token.to_owned()]).await?;
+    Ok(found.into_iter().next().map(|(_, row)| row))
+}
+
+async fn read_tokens(client: &Client, tokens: &[String]) -> Result<Vec<(String, TokenRow)>, StoreError> {
+    let reading = || "reading tokens";
     // PostgreSQL refuses a NUL in a text, even in a question; no token has one.
-    if token.contains('\0') {
-        return Ok(None);
-    }
-    let found = client
-        .query_typed_opt(
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).filter(|token| !token.contains('\0')).collect();
+    let rows = client
+        .query_typed(
             // Nobody gets in before everything is there.
             &format!(
-                "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms FROM token
-                 WHERE token = $1 AND revoked_ms IS NULL AND NOT {IS_HALF_FILLED}"
+                "SELECT number, account, name, secret, read_only, programs, old_secret, old_secret_until_ms, token
+                 FROM token WHERE token = ANY($1) AND revoked_ms IS NULL AND NOT {IS_HALF_FILLED}"
             ),
-            &[(&token, Type::TEXT)],
+            &[(&tokens, Type::TEXT_ARRAY)],
         )
         .await
         .context(reading)?;
-    found.map(|row| token_row(&row)).transpose().context(reading)
+    rows.iter().map(|row| Ok((row.try_get(8)?, token_row(row)?))).collect::<Result<_, _>>().context(reading)
 }
 
 fn token_row(row: &Row) -> Result<TokenRow, tokio_postgres::Error> {

@@ -29,6 +29,10 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(4);
 /// gone, or a commit waits for a standby that is gone) must not hold a client; it comes again, and finds what became of it.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
+/// The same, for what is looked up together with others: a connection, and the answer.
+pub(super) const LOOKED_UP_WITHIN: Duration =
+    Duration::from_secs(CONNECTED_WITHIN.as_secs() + ANSWERED_WITHIN.as_secs());
+
 /// The same, for contacts, of which a page may be far back.
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(30);
 
@@ -135,7 +139,7 @@ pub(super) async fn within<T>(
 
 /// How long a transaction may wait for another's lock; then its client is told to come again. Less than [`ANSWERED_WITHIN`]: a
 /// server does not notice that nobody waits for it any more, and whoever came again would pile up there.
-const LOCK_WITHIN_MS: u64 = 5_000;
+pub(super) const LOCK_WITHIN_MS: u64 = 5_000;
 
 /// The same for an import, which has more to lose; less than [`IMPORT_ANSWERED_WITHIN`].
 pub(super) const IMPORT_LOCK_WITHIN_MS: u64 = 30_000;

@@ -6,13 +6,17 @@
 //!
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
+mod accepted;
+mod accepting;
 mod accounts;
 mod ahead;
+mod asking;
 mod cancelling;
 mod changing;
 mod commands;
 mod connection;
 mod contacts;
+mod deciding;
 mod finding;
 mod import_connection;
 mod import_tx;
@@ -43,10 +47,15 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use self::connection::{ANSWERED_WITHIN, Context, Lent, Pool, READ_WITHIN, connection, first_connection, within};
+use self::accepting::Accepting;
+use self::asking::{AskCommands, AskTokens};
+use self::connection::{
+    ANSWERED_WITHIN, Context, LOOKED_UP_WITHIN, Lent, Pool, READ_WITHIN, connection, first_connection, within,
+};
 pub(crate) use self::moving::PostgresMovable;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
+use super::together::{Questions, Together};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -88,6 +97,9 @@ pub struct PostgresSettings {
 /// The store of many nodes.
 pub struct PostgresStore {
     shared: Arc<Shared>,
+    tokens: Together<Questions<AskTokens>>,
+    commands: Together<Questions<AskCommands>>,
+    accepting: Accepting,
     /// The runtime that the pool's connections live on.
     handle: Handle,
     /// What goes on as long as the store is there: leases are renewed, notices sent and listened for.
@@ -135,7 +147,16 @@ impl PostgresStore {
                 tokio::spawn(notice::listen_for_ever(Arc::clone(&shared), direct)),
             ],
         };
-        Ok(PostgresStore { shared, handle: Handle::current(), background })
+        let tokens = Together::new(Questions(AskTokens(Arc::clone(&shared))));
+        let commands = Together::new(Questions(AskCommands(Arc::clone(&shared))));
+        Ok(PostgresStore {
+            accepting: Accepting::new(Arc::clone(&shared)),
+            shared,
+            tokens,
+            commands,
+            handle: Handle::current(),
+            background,
+        })
     }
 
     async fn client(&self) -> Result<Lent, StoreError> {
@@ -279,7 +300,7 @@ impl Store for PostgresStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        ask!(self, |client| accounts::token(&client, &self.shared.key, token))
+        within(LOOKED_UP_WITHIN, self.tokens.serve(token.to_owned())).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -310,13 +331,7 @@ impl Store for PostgresStore {
     async fn accept(&self, command: NewCommand) -> Result<Accepted, StoreError> {
         self.serving()?;
         test_point("accept.before_commit");
-        let mut client = self.client().await?;
-        let most = connection::accepted_within(command.payload.held().len());
-        let accepted = within(most, commands::accept(&mut client, &command, self.shared.queue_limits)).await;
-        let accepted = client.done(accepted);
-        // Whatever came of it: a worker may have passed the lane by while it was locked for this.
-        self.shared.queue.announce_work_everywhere();
-        accepted
+        self.accepting.accept(command).await
     }
 
     fn receive(
@@ -330,7 +345,8 @@ impl Store for PostgresStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        let mut found = ask!(self, |client| commands::command(&client, account, command))?;
+        let found = within(LOOKED_UP_WITHIN, self.commands.serve((account, command))).await?;
+        let mut found = found.map(|row| row.command()).transpose()?;
         if let Some(found) = &mut found {
             self.with_own_progress(found);
         }

@@ -246,7 +246,7 @@ pub(super) fn command(
     account: AccountId,
     id: CommandId,
     progress: impl FnOnce(CommandId) -> u64,
-) -> Result<Option<Command>, StoreError> {
+) -> Result<Option<CommandFound>, StoreError> {
     let found = catalogue
         .prepare_cached(&format!("SELECT {COMMAND_COLUMNS} FROM command WHERE id = ?1 AND account = ?2"))
         .and_then(|mut select| {
@@ -254,27 +254,55 @@ pub(super) fn command(
             select.query_row([id, account], read_command).optional()
         })
         .context(|| format!("reading command {id}"))?;
-    found.map(|row| shown(catalogue, account, row, progress)).transpose()
+    found.map(|row| CommandFound::look(catalogue, account, row, progress)).transpose()
 }
 
-/// A command as it is shown.
-fn shown(
-    catalogue: &Connection,
+/// A command that was read; with its report, which is not yet read.
+pub(super) struct CommandFound {
     account: AccountId,
     row: CommandRow,
-    progress: impl FnOnce(CommandId) -> u64,
-) -> Result<Command, StoreError> {
-    let CommandRow { sequence, id, program, from, created_ms, payload_bytes, state, finished_ms, trace, report } = row;
-    let state = match (state.as_str(), report, trace, finished_ms) {
-        ("complete", Some(report), Some(trace), Some(finished_ms)) => {
-            CommandState::Complete { report: Box::new(record::report_from_json(&report)?), trace, finished_ms }
-        }
-        ("running", ..) => CommandState::Running { rows: progress(id) },
-        ("queued", ..) => CommandState::Queued { position: position(catalogue, program, sequence)? },
-        (state, ..) => return Err(StoreError::Fault(format!("command {id} has the unknown state '{state}'"))),
-    };
-    let payload_bytes = payload_bytes.cast_unsigned();
-    Ok(Command { id, account, program, from, created_ms, payload_bytes, state })
+    /// If it runs, how many rows it has judged.
+    rows: u64,
+    /// If it waits, its place.
+    position: u64,
+}
+
+impl CommandFound {
+    fn look(
+        catalogue: &Connection,
+        account: AccountId,
+        row: CommandRow,
+        progress: impl FnOnce(CommandId) -> u64,
+    ) -> Result<CommandFound, StoreError> {
+        let rows = if row.state == "running" { progress(row.id) } else { 0 };
+        let position = if row.state == "queued" { position(catalogue, row.program, row.sequence)? } else { 0 };
+        Ok(CommandFound { account, row, rows, position })
+    }
+
+    /// As it is shown.
+    pub(super) fn command(&self) -> Result<Command, StoreError> {
+        let CommandFound { account, row, rows, position } = self;
+        let state = match (row.state.as_str(), &row.report, &row.trace, row.finished_ms) {
+            ("complete", Some(report), Some(trace), Some(finished_ms)) => {
+                let report = Box::new(record::report_from_json(report)?);
+                CommandState::Complete { report, trace: trace.clone(), finished_ms }
+            }
+            ("running", ..) => CommandState::Running { rows: *rows },
+            ("queued", ..) => CommandState::Queued { position: *position },
+            (state, ..) => {
+                return Err(StoreError::Fault(format!("command {} has the unknown state '{state}'", row.id)));
+            }
+        };
+        Ok(Command {
+            id: row.id,
+            account: *account,
+            program: row.program,
+            from: row.from.clone(),
+            created_ms: row.created_ms,
+            payload_bytes: row.payload_bytes.cast_unsigned(),
+            state,
+        })
+    }
 }
 
 /// A page of a program's commands, newest first, and how many there are; how far running ones are is asked of `progress`.
@@ -306,7 +334,10 @@ pub(super) fn page(
             select.query_map(params![id, state, count, offset], read_command)?.collect()
         })
         .context(listing)?;
-    let commands = rows.into_iter().map(|row| shown(catalogue, account, row, &progress)).collect::<Result<_, _>>()?;
+    let commands = rows
+        .into_iter()
+        .map(|row| CommandFound::look(catalogue, account, row, &progress)?.command())
+        .collect::<Result<_, _>>()?;
     Ok(CommandPage { total: total.cast_unsigned(), commands })
 }
 

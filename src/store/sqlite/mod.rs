@@ -14,6 +14,7 @@
 
 mod accepting;
 mod accounts;
+mod asking;
 pub mod backup;
 mod changing;
 mod commands;
@@ -45,6 +46,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use self::asking::{AskCommands, AskTokens};
 use self::connection::check_library;
 use self::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
 pub(crate) use self::moving::SqliteMovable;
@@ -57,6 +59,7 @@ use self::readers::Readers;
 use self::writer::{Durability, Fate, Writer};
 use super::moving::{Standing, moved_away, standing};
 use super::secrets::{MasterKey, MasterKeySource};
+use super::together::{Questions, Together};
 use super::token_row::SealedToken;
 use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
@@ -98,6 +101,8 @@ impl SqliteSettings {
 /// The embedded store.
 pub struct SqliteStore {
     inner: Arc<Inner>,
+    tokens: Together<Questions<AskTokens>>,
+    commands: Together<Questions<AskCommands>>,
 }
 
 /// The order of the fields is the order of dropping: the writer finishes first, the lock goes last.
@@ -143,7 +148,10 @@ impl SqliteStore {
             queue_limits,
             lock,
         };
-        Ok(SqliteStore { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        let tokens = Together::new(Questions(AskTokens(Arc::downgrade(&inner))));
+        let commands = Together::new(Questions(AskCommands(Arc::downgrade(&inner))));
+        Ok(SqliteStore { inner, tokens, commands })
     }
 
     /// Reads the catalogue on a thread for blocking work.
@@ -151,14 +159,7 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&Inner, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.inner.readers.turn().await?;
-        let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            let result = inner.readers.read(|catalogue| read(&inner, catalogue));
-            drop(turn);
-            result
-        })
-        .await
+        self.inner.read(read).await
     }
 
     /// Reads a program's file on a thread for blocking work; `None` if there is none yet.
@@ -192,6 +193,23 @@ impl SqliteStore {
             OpenAs::Server => Ok(()),
             OpenAs::Operator => Err(refusal::not_serving()),
         }
+    }
+}
+
+impl Inner {
+    /// Reads the catalogue on a thread for blocking work.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Inner>,
+        read: impl FnOnce(&Inner, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.readers.turn().await?;
+        let inner = Arc::clone(self);
+        blocking(move || {
+            let result = inner.readers.read(|catalogue| read(&inner, catalogue));
+            drop(turn);
+            result
+        })
+        .await
     }
 }
 
@@ -288,8 +306,7 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, token: &str) -> Result<Option<Token>, StoreError> {
-        let token = token.to_owned();
-        self.read(move |inner, catalogue| accounts::token(catalogue, &inner.key, &token)).await
+        self.tokens.serve(token.to_owned()).await?.transpose()
     }
 
     async fn note_use(&self, token: TokenNumber, now_ms: i64) -> Result<(), StoreError> {
@@ -328,10 +345,8 @@ impl Store for SqliteStore {
     }
 
     async fn command(&self, account: AccountId, command: CommandId) -> Result<Option<Command>, StoreError> {
-        self.read(move |inner, catalogue| {
-            commands::command(catalogue, account, command, |command| inner.queue.progress(command))
-        })
-        .await
+        let found = self.commands.serve((account, command)).await?.transpose()?;
+        found.map(|found| found.command()).transpose()
     }
 
     async fn cancel(

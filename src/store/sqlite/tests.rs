@@ -77,6 +77,18 @@ fn a_second_server_is_refused_until_the_first_is_gone() {
     serve(data.path());
 }
 
+/// Whatever was still being looked up for somebody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_dropped_can_be_opened_at_once() {
+    let data = directory();
+    for _ in 0..100 {
+        let server = serve(data.path());
+        let (token, command) =
+            tokio::join!(server.token("T"), server.command(AccountId(Uuid::nil()), CommandId(Uuid::nil())));
+        assert_eq!((token, command), (Ok(None), Ok(None)));
+    }
+}
+
 #[tokio::test]
 async fn an_operator_works_beside_the_server_and_disturbs_no_command() {
     let data = directory();
