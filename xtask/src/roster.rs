@@ -1,6 +1,7 @@
 //! The built service as these tools use it: nodes, an operator's commands, signed imports. Nothing here knows how it is made.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -103,6 +104,36 @@ impl Home {
         Ok(Node { address: told.ok_or_else(|| format!("a node did not start:\n{}", said()))?, process })
     }
 
+    /// A file ready to be sent as it is, signed now. All its columns are set.
+    pub(crate) fn upload(&self, tenant: &Tenant, file: &Path, digest: &str) -> Result<Upload, String> {
+        let mut header = String::new();
+        let read = File::open(file).and_then(|file| BufReader::new(file).read_line(&mut header));
+        read.map_err(|fault| format!("{}: {fault}", file.display()))?;
+        let path = format!("/v2/programs/{}/participants?new=add&existing={}&mode=row", tenant.program, header.trim());
+        // `roster sign` signs no query.
+        let date = text_of(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"]))?.trim().to_owned();
+        let lines = [&*tenant.token, "POST", &path, digest, &date].join("\n").to_lowercase();
+        let sign = r#"printf %s "$1" | openssl dgst -sha256 -hmac "$2" -binary | openssl base64 -A"#;
+        let signature = text_of(Command::new("sh").args(["-c", sign, "sign", &lines, &tenant.secret]))?;
+        let headers = vec![
+            format!("Authorization: SignalVine {}:{signature}", tenant.token),
+            format!("SignalVine-Date: {date}"),
+            format!("Content-Digest: {digest}"),
+            format!("Prefer: wait={WAIT_SECONDS}"),
+        ];
+        Ok(Upload { path, headers, file: file.to_owned() })
+    }
+
+    /// The headers of a request without a body.
+    pub(crate) fn sign(&self, tenant: &Tenant, method: &str, path: &str) -> Result<Vec<String>, String> {
+        let mut sign = self.command(&["sign", method, path, "--json"]);
+        let signed = text_of(sign.envs([("ROSTER_TOKEN", &tenant.token), ("ROSTER_SECRET", &tenant.secret)]))?;
+        Ok(vec![
+            format!("Authorization: {}", needed(&signed, "authorization")?),
+            format!("SignalVine-Date: {}", needed(&signed, "date")?),
+        ])
+    }
+
     /// An import ready to be sent, signed now. All columns of the file are set.
     pub(crate) fn import(&self, tenant: &Tenant, csv: &str) -> Result<Import, String> {
         let names = csv.lines().next().unwrap_or_default().split(',').map(json_string).collect::<Vec<_>>().join(",");
@@ -177,6 +208,39 @@ impl Import {
         let is_complete = answer.status == 202 && member(&answer.body, "complete") == Some("true");
         if is_complete { Ok(()) } else { Err(format!("it is answered {}: {}", answer.status, answer.body)) }
     }
+}
+
+/// A signed file.
+pub(crate) struct Upload {
+    path: String,
+    headers: Vec<String>,
+    file: PathBuf,
+}
+
+impl Upload {
+    /// Sends it to a node: what was done, and how long it took from the first byte sent to the completed status, however long that is.
+    pub(crate) fn send(&self, home: &Home, tenant: &Tenant, address: &str) -> Result<(Counts, Duration), String> {
+        let failed = |fault: std::io::Error| format!("{address}: {fault}");
+        let begun = Instant::now();
+        let mut answer = http::post_file(address, &self.path, &self.headers, &self.file).map_err(failed)?;
+        let location = answer.header("location").unwrap_or_default().to_owned();
+        while matches!(answer.status, 200 | 202) && member(&answer.body, "complete") == Some("false") {
+            let mut headers = home.sign(tenant, "GET", &location)?;
+            headers.push(format!("Prefer: wait={WAIT_SECONDS}"));
+            answer = http::send(address, "GET", &location, &headers, b"").map_err(failed)?;
+        }
+        let took = begun.elapsed();
+        if member(&answer.body, "complete") != Some("true") {
+            return Err(format!("{address} answers {}: {}", answer.status, answer.body));
+        }
+        Ok((counts(&answer.body)?, took))
+    }
+}
+
+/// The value of `Content-Digest` for a file.
+pub(crate) fn digest_of(file: &Path) -> Result<String, String> {
+    let digest = r#"openssl dgst -sha256 -binary "$1" | openssl base64 -A"#;
+    Ok(format!("sha-256=:{}:", text_of(Command::new("sh").args(["-c", digest, "digest"]).arg(file))?))
 }
 
 /// The counts of a completed status, in which no row failed.

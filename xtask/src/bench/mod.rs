@@ -7,8 +7,10 @@
 //!
 //! A case is a line of [`STEPS`] on each home; anything that brings a file in is a [`Side`].
 
+mod growth;
 mod nodes;
 mod paging;
+mod place;
 mod service;
 mod shells;
 mod small;
@@ -75,6 +77,8 @@ struct Wanted {
     rounds: usize,
     /// Contacts of the program that is read page by page.
     contacts: u64,
+    /// Of the largest file that is sent as it is.
+    rows_max: u64,
     only: String,
     /// Another build of the service to measure beside, in place of the shells.
     against: Option<PathBuf>,
@@ -82,13 +86,21 @@ struct Wanted {
 
 impl Wanted {
     fn of(arguments: &[&str]) -> Result<Wanted, String> {
-        let mut wanted = Wanted { rows: 100_000, rounds: 5, contacts: 1_000_000, only: String::new(), against: None };
+        let mut wanted = Wanted {
+            rows: 100_000,
+            rounds: 5,
+            contacts: 1_000_000,
+            rows_max: 1_000_000,
+            only: String::new(),
+            against: None,
+        };
         let mut options = Options::new(arguments);
         while let Some(name) = options.next() {
             match name {
                 "--rows" => wanted.rows = options.number(name, 100)?,
                 "--rounds" => wanted.rounds = options.number(name, 1)?,
                 "--contacts" => wanted.contacts = options.number(name, 10_000)?,
+                "--rows-max" => wanted.rows_max = options.number(name, 100)?,
                 "--only" => options.value(name)?.clone_into(&mut wanted.only),
                 "--against" => wanted.against = Some(binary(options.value(name)?)?),
                 _ => return Err(format!("bench has no option '{name}'")),
@@ -115,7 +127,7 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         Ok(wanted) => wanted,
         Err(sentence) => {
             complain(format_args!(
-                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--only PART OF A CASE'S NAME] [--against BINARY]"
+                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--rows-max N] [--only PART OF A CASE'S NAME] [--against BINARY]"
             ));
             return ExitCode::from(2);
         }
@@ -180,6 +192,10 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
         }
     }
     table.print();
+    let mut builds = vec![place::Build { name: "roster", binary: binary.clone() }];
+    builds.extend(wanted.against.clone().map(|binary| place::Build { name: "against", binary }));
+    let place = place::Place { wanted, builds, directory: directory.clone(), server: &server };
+    growth::measure(&place)?;
     if wanted.wants(nodes::NAME) {
         nodes::measure(&home(&binary, "nodes", Some(server.url("nodes", ""))), &server, wanted.rounds, wanted.rows)?;
     }
@@ -197,6 +213,11 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
     }
     say(format_args!("at the end: {}", table::load()));
     Ok(())
+}
+
+/// Who is first changes with the round.
+fn in_turn<T>(sides: &[T], round: usize) -> impl Iterator<Item = &T> {
+    (0..sides.len()).map(move |place| &sides[(place + round) % sides.len()])
 }
 
 fn is_wanted(wanted: &Wanted, home: &str) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::table::{median, sorted};
 use crate::bench_file::{self, Changes};
 use crate::http::{self, Answer, member};
-use crate::roster::{Home, Tenant, counts, needed, text_of};
+use crate::roster::{Home, Tenant, counts, text_of};
 use crate::say;
 
 pub(super) const NAME: &str = "paging";
@@ -78,13 +78,7 @@ fn fill(home: &Home, tenant: &Tenant, address: &str, contacts: u64) -> Result<()
 impl Reader<'_> {
     /// Signs the path; the query is not signed.
     fn sign(&mut self) -> Result<(), String> {
-        let mut sign = self.home.command(&["sign", "GET", &self.path, "--json"]);
-        let signed =
-            text_of(sign.envs([("ROSTER_TOKEN", &self.tenant.token), ("ROSTER_SECRET", &self.tenant.secret)]))?;
-        self.headers = vec![
-            format!("Authorization: {}", needed(&signed, "authorization")?),
-            format!("SignalVine-Date: {}", needed(&signed, "date")?),
-        ];
+        self.headers = self.home.sign(self.tenant, "GET", &self.path)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::table::{median, sorted};
 use crate::bench_file::{self, Changes};
 use crate::http::Connection;
-use crate::roster::{Home, Import, Tenant, needed, text_of};
+use crate::roster::{Home, Import, Tenant, text_of};
 use crate::say;
 
 pub(super) const NAME: &str = "small requests";
@@ -114,12 +114,7 @@ fn polls(home: &Home, tenant: &Tenant, address: &str, rounds: usize) -> Result<(
     let tenant = Tenant { program: home.new_program(&tenant.account, "Polled")?, ..tenant.clone() };
     let import = one_row(home, &tenant, 0, 1)?.remove(0);
     let location = import.accepted(&mut Connection::open(address)?)?;
-    let mut sign = home.command(&["sign", "GET", &location, "--json"]);
-    let signed = text_of(sign.envs([("ROSTER_TOKEN", &tenant.token), ("ROSTER_SECRET", &tenant.secret)]))?;
-    let headers = vec![
-        format!("Authorization: {}", needed(&signed, "authorization")?),
-        format!("SignalVine-Date: {}", needed(&signed, "date")?),
-    ];
+    let headers = home.sign(&tenant, "GET", &location)?;
     let (mut status, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         status.push(asked_a_second(address, &location, &headers)?);
