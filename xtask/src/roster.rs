@@ -30,9 +30,24 @@ pub(crate) fn build(release: bool) -> Result<PathBuf, String> {
     if !build.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
         return Err("'cargo build' of roster failed".to_owned());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let folder = if release { "release" } else { "debug" };
-    target.join(folder).join("roster").canonicalize().map_err(|fault| format!("the built roster is not there: {fault}"))
+    built(&format!("{folder}/roster"))
+}
+
+/// Builds the bare endpoint and its client (`xtask/examples/bare.rs`), as quick as the service, and says where they are.
+pub(crate) fn build_bare() -> Result<PathBuf, String> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--quiet", "--package", "xtask", "--example", "bare"]).stdin(Stdio::null());
+    if !build.status().is_ok_and(|status| status.success()) {
+        return Err("'cargo build' of the bare endpoint failed".to_owned());
+    }
+    built("release/examples/bare")
+}
+
+/// In the target directory.
+fn built(path: &str) -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join(path).canonicalize().map_err(|fault| format!("the built {path} is not there: {fault}"))
 }
 
 /// Where a service keeps its data, and the binary that is used on it.
@@ -96,10 +111,23 @@ impl Home {
 
     /// Starts a node and waits until it listens.
     pub(crate) fn serve(&self, listen: &str, log: &Path) -> Result<Node, String> {
-        let environment = self.environment();
+        self.serve_with(listen, log, &[])
+    }
+
+    /// The same, with settings by their variables; with a certificate it listens for HTTPS.
+    pub(crate) fn serve_with(
+        &self,
+        listen: &str,
+        log: &Path,
+        settings: &[(&'static str, String)],
+    ) -> Result<Node, String> {
+        let mut environment = self.environment();
+        environment.extend_from_slice(settings);
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Guarded::start(&self.binary, &["serve", "--listen", listen], &environment, log)?;
-        let told = process.line().and_then(|line| line.strip_prefix("listening on http://").map(str::to_owned));
+        let told = process
+            .line()
+            .and_then(|line| Some(line.strip_prefix("listening on http")?.split_once("://")?.1.to_owned()));
         let said = || fs::read_to_string(log).unwrap_or_default();
         Ok(Node { address: told.ok_or_else(|| format!("a node did not start:\n{}", said()))?, process })
     }
@@ -136,9 +164,21 @@ impl Home {
 
     /// An import ready to be sent, signed now. All columns of the file are set.
     pub(crate) fn import(&self, tenant: &Tenant, csv: &str) -> Result<Import, String> {
-        let names = csv.lines().next().unwrap_or_default().split(',').map(json_string).collect::<Vec<_>>().join(",");
+        self.import_with(tenant, Options::AddAndSet, csv)
+    }
+
+    /// The same, with other options.
+    pub(crate) fn import_with(&self, tenant: &Tenant, options: Options, csv: &str) -> Result<Import, String> {
+        let options = match options {
+            Options::AddAndSet => {
+                let names = csv.lines().next().unwrap_or_default().split(',');
+                let names = names.map(json_string).collect::<Vec<_>>().join(",");
+                format!(r#""new":"add","existing":[{names}]"#)
+            }
+            Options::Ignore => r#""new":"ignore","existing":"ignore""#.to_owned(),
+        };
         let body = format!(
-            r#"{{"program":"{}","options":{{"new":"add","existing":[{names}],"mode":"row","absent":"ignore"}},"participants":{}}}"#,
+            r#"{{"program":"{}","options":{{{options},"mode":"row","absent":"ignore"}},"participants":{}}}"#,
             tenant.program,
             json_string(csv)
         );
@@ -170,6 +210,15 @@ pub(crate) struct Import {
     body: String,
 }
 
+/// What is done with the rows of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Options {
+    /// Rows that are new are added, and of the others all columns are set.
+    AddAndSet,
+    /// Nothing: they are only read.
+    Ignore,
+}
+
 /// The counts of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Counts {
@@ -194,6 +243,10 @@ impl Import {
 }
 
 impl Import {
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Sends it without waiting for its end: its place.
     pub(crate) fn accepted(&self, connection: &mut Connection) -> Result<String, String> {
         let headers: Vec<String> = self.headers.iter().filter(|line| !line.starts_with("Prefer:")).cloned().collect();

@@ -5,11 +5,10 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use super::place::{Build, Kind, MIB, Place};
-use super::service::postmaster;
+use super::place::{Kind, MIB, Place, Site};
 use super::table::{Aligned, median, sorted};
 use crate::bench_file::{self, Changes};
-use crate::roster::{Counts, Home, Tenant, digest_of};
+use crate::roster::{Counts, digest_of};
 use crate::{memory, say};
 
 pub(super) const NAME: &str = "growth";
@@ -70,9 +69,9 @@ pub(super) fn measure(place: &Place<'_>) -> Result<(), String> {
         let rounds = if rows > ROWS_MANY_TIMES_MAX { 1 } else { place.wanted.rounds };
         for round in 0..rounds {
             for (kind, sizes) in &mut tables {
-                for build in super::in_turn(&place.builds, round) {
+                for build in super::in_turn(place.builds.len(), round) {
                     one_size(place, *kind, build, &pair, sizes)
-                        .map_err(|fault| format!("{NAME}, {}, {rows} rows, {}: {fault}", kind.name(), build.name))?;
+                        .map_err(|fault| format!("{NAME}, {}, {rows} rows: {fault}", kind.name()))?;
                 }
             }
         }
@@ -125,44 +124,33 @@ impl Pair {
 }
 
 /// A service of its own brings both files in, and is gone afterwards.
-fn one_size(place: &Place<'_>, kind: Kind, build: &Build, pair: &Pair, sizes: &mut Vec<Size>) -> Result<(), String> {
-    let home = place.home(kind, build, NAME)?;
-    let node = home.serve("127.0.0.1:0", &home.directory.join("growth.log"))?;
-    let tenant = home.new_tenant()?;
-    let database = if kind == Kind::Postgres { Some(postmaster(place.server)?) } else { None };
-    let id = node.process.id;
+fn one_size(place: &Place<'_>, kind: Kind, build: usize, pair: &Pair, sizes: &mut Vec<Size>) -> Result<(), String> {
+    let site = place.site(kind, build, NAME)?;
     let mut costs = Vec::with_capacity(2);
     for (at, file) in pair.files.iter().enumerate() {
-        if kind == Kind::Postgres {
-            place.server.query("postgres", "CHECKPOINT");
-        }
-        costs.push(one_file(&home, &tenant, (&node.address, id, database), file, pair.expected(at))?);
+        costs.push(one_file(place, kind, &site, file, pair.expected(at))?);
     }
-    node.process.stop();
-    let at = sizes.iter().position(|size| size.build == build.name && size.rows == pair.rows).unwrap_or_else(|| {
-        sizes.push(Size { build: build.name, rows: pair.rows, costs: Default::default(), disk_bytes: Vec::new() });
+    let at = sizes.iter().position(|size| size.build == site.build && size.rows == pair.rows).unwrap_or_else(|| {
+        sizes.push(Size { build: site.build, rows: pair.rows, costs: Default::default(), disk_bytes: Vec::new() });
         sizes.len() - 1
     });
     for (all, one) in sizes[at].costs.iter_mut().zip(costs) {
         all.push(one);
     }
-    sizes[at].disk_bytes.push(place.bytes_of(&home)? as f64 / pair.rows as f64);
-    place.remove(&home)
+    sizes[at].disk_bytes.push(place.bytes_of(&site.home)? as f64 / pair.rows as f64);
+    place.end(site)
 }
 
-fn one_file(
-    home: &Home,
-    tenant: &Tenant,
-    (address, id, database): (&str, u32, Option<u32>),
-    file: &Sent,
-    expected: Counts,
-) -> Result<Cost, String> {
-    let upload = home.upload(tenant, &file.path, &file.digest)?;
-    let used = || (memory::processor_seconds(id), database.map_or(0.0, memory::processor_seconds_with_children));
+fn one_file(place: &Place<'_>, kind: Kind, site: &Site, file: &Sent, expected: Counts) -> Result<Cost, String> {
+    let upload = site.home.upload(&site.tenant, &file.path, &file.digest)?;
+    if kind == Kind::Postgres {
+        place.server.query("postgres", "CHECKPOINT");
+    }
+    let id = site.node.process.id;
     memory::reset_peak(id);
-    let before = used();
-    let (counts, took) = upload.send(home, tenant, address)?;
-    let after = used();
+    let before = place.used(kind, id)?;
+    let (counts, took) = upload.send(&site.home, &site.tenant, &site.node.address)?;
+    let after = place.used(kind, id)?;
     if counts != expected {
         return Err(format!("{counts:?} instead of {expected:?}"));
     }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Wanted;
+use super::service::postmaster;
 use crate::postgres::Server;
-use crate::roster::{self, text_of};
-use crate::say;
+use crate::roster::{self, Node, Tenant, text_of};
+use crate::{memory, say};
 
 /// A kind of home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,14 @@ pub(super) struct Build {
     pub(super) binary: PathBuf,
 }
 
+/// A running service of its own.
+pub(super) struct Site {
+    pub(super) build: &'static str,
+    pub(super) home: roster::Home,
+    pub(super) node: Node,
+    pub(super) tenant: Tenant,
+}
+
 pub(super) struct Place<'a> {
     pub(super) wanted: &'a Wanted,
     /// The one of this checkout, and the one that it is measured beside, if one is named.
@@ -44,8 +53,13 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// The kinds of home on which a case is wanted. Tells its name, if it is on any, and what it measures.
     pub(super) fn begin(&self, case: &str, measures: &str) -> Vec<Kind> {
+        self.begin_on(&Kind::ALL, case, measures)
+    }
+
+    /// The same of a case that not all kinds have.
+    pub(super) fn begin_on(&self, kinds: &[Kind], case: &str, measures: &str) -> Vec<Kind> {
         let kinds: Vec<Kind> =
-            Kind::ALL.into_iter().filter(|kind| self.wanted.wants(&super::case_name(kind.name(), case))).collect();
+            kinds.iter().copied().filter(|kind| self.wanted.wants(&super::case_name(kind.name(), case))).collect();
         if !kinds.is_empty() {
             say(format_args!("\n{case}: {measures}"));
         }
@@ -65,6 +79,35 @@ impl Place<'_> {
             }
         };
         Ok(roster::Home { binary: build.binary.clone(), directory, database, lease_seconds: 10 })
+    }
+
+    /// A service of a build on a home of its own, with an account and a program.
+    pub(super) fn site(&self, kind: Kind, build: usize, name: &str) -> Result<Site, String> {
+        let build = self.builds.get(build).ok_or("there is no such build")?;
+        let home = self.home(kind, build, name)?;
+        let node = home.serve("127.0.0.1:0", &home.directory.join("service.log"))?;
+        let tenant = home.new_tenant()?;
+        Ok(Site { build: build.name, home, node, tenant })
+    }
+
+    /// One of each build.
+    pub(super) fn sites(&self, kind: Kind, name: &str) -> Result<Vec<Site>, String> {
+        (0..self.builds.len()).map(|build| self.site(kind, build, name)).collect()
+    }
+
+    /// Ends a service, and removes its home.
+    pub(super) fn end(&self, site: Site) -> Result<(), String> {
+        site.node.process.stop();
+        self.remove(&site.home)
+    }
+
+    /// Seconds of processor time so far: of a service, of the database's server.
+    pub(super) fn used(&self, kind: Kind, id: u32) -> Result<(f64, f64), String> {
+        let database = match kind {
+            Kind::Sqlite => 0.0,
+            Kind::Postgres => memory::processor_seconds_with_children(postmaster(self.server)?),
+        };
+        Ok((memory::processor_seconds(id), database))
     }
 
     /// Bytes that the data of a home take on the disk.

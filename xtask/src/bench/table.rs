@@ -60,6 +60,18 @@ impl Table {
         say("");
         table.print();
     }
+
+    /// First loads beside what the disk itself takes: `file` in MB, the disk's MB/s.
+    pub(super) fn print_floor(&self, file: f64, disk: f64) {
+        for case in self.cases.iter().filter(|case| case.name.ends_with("first load")) {
+            let ours = file / case.sides[0].median(Sample::seconds);
+            say(format_args!(
+                "floor of {}: roster {ours:.0} MB/s of the file, the disk {disk:.0} MB/s (dd conv=fsync); ratio {:.2}",
+                case.name,
+                ours / disk
+            ));
+        }
+    }
 }
 
 fn processors(ours: &Measured, floor: &Measured) -> String {
