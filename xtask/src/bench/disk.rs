@@ -16,27 +16,34 @@ pub(super) const NAME: &str = "disk";
 const WRITES: u64 = 500;
 const WRITE_BYTES: u64 = 4_096;
 
-/// How many small writes a second are durable, one after the other.
+/// How many small writes a second are durable, one after the other: over what is there, as into a log that is used again, so that no file grows.
 pub(super) fn writes_a_second(directory: &Path) -> Result<f64, String> {
     let (size, count) = (format!("bs={WRITE_BYTES}"), format!("count={WRITES}"));
-    let seconds = dd(directory, &["if=/dev/zero", &size, &count, "oflag=dsync"])?;
+    let file = directory.join("floor");
+    dd(&file, &["if=/dev/zero", &size, &count, "conv=fsync"])?;
+    let seconds = dd(&file, &["if=/dev/zero", &size, &count, "conv=notrunc", "oflag=dsync"])?;
+    gone(&file)?;
     Ok(WRITES as f64 / seconds)
 }
 
 /// How many MB a second of this file are written and durable at its end.
 pub(super) fn megabytes_a_second(directory: &Path, file: &Path) -> Result<f64, String> {
     let bytes = fs::metadata(file).map_err(|fault| format!("{}: {fault}", file.display()))?.len();
-    let seconds = dd(directory, &[&format!("if={}", file.display()), "bs=1M", "conv=fsync"])?;
+    let to = directory.join("floor");
+    let seconds = dd(&to, &[&format!("if={}", file.display()), "bs=1M", "conv=fsync"])?;
+    gone(&to)?;
     Ok(bytes as f64 / 1e6 / seconds)
 }
 
-fn dd(directory: &Path, arguments: &[&str]) -> Result<f64, String> {
-    let file = directory.join("floor");
+/// How long it takes, in seconds.
+fn dd(to: &Path, arguments: &[&str]) -> Result<f64, String> {
     let begun = Instant::now();
-    text_of(Command::new("dd").args(arguments).arg(format!("of={}", file.display())))?;
-    let seconds = begun.elapsed().as_secs_f64();
-    fs::remove_file(&file).map_err(|fault| format!("{}: {fault}", file.display()))?;
-    Ok(seconds)
+    text_of(Command::new("dd").args(arguments).arg(format!("of={}", to.display())))?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+fn gone(file: &Path) -> Result<(), String> {
+    fs::remove_file(file).map_err(|fault| format!("{}: {fault}", file.display()))
 }
 
 /// By itself; the other cases tell it as their floor.
