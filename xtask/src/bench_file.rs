@@ -79,7 +79,20 @@ const NOTES: [&str; 6] = [
 const AREA_CODES: [u64; 16] = [212, 303, 312, 404, 405, 512, 602, 617, 702, 713, 801, 804, 916, 917, 919, 972];
 /// From 200 to 999 without those that end in 11 or are 555.
 const EXCHANGES: usize = 800 - 8 - 1;
+const EXCHANGE: [u64; EXCHANGES] = exchanges();
 const LINES: usize = 10_000;
+
+const fn exchanges() -> [u64; EXCHANGES] {
+    let (mut found, mut count, mut exchange) = ([0; EXCHANGES], 0, 200);
+    while exchange < 1_000 {
+        if exchange % 100 != 11 && exchange != 555 {
+            found[count] = exchange;
+            count += 1;
+        }
+        exchange += 1;
+    }
+    found
+}
 
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     let (path, rows, changed_every) = match arguments {
@@ -178,8 +191,7 @@ fn phone(number: u64) -> u64 {
     const STEP: u64 = 39_916_801;
     let at = number * STEP % ROWS_MAX;
     let (area, rest) = (at / (EXCHANGES * LINES) as u64, at % (EXCHANGES * LINES) as u64);
-    let mut exchanges = (200..1_000).filter(|exchange| exchange % 100 != 11 && *exchange != 555);
-    let exchange = exchanges.nth((rest / LINES as u64) as usize).unwrap_or(200);
+    let exchange = EXCHANGE[rest as usize / LINES];
     (AREA_CODES[area as usize] * 1_000 + exchange) * LINES as u64 + rest % LINES as u64
 }
 

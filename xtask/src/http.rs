@@ -2,8 +2,10 @@
 //!
 //! Requests are signed beforehand, by `roster sign`.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any answer is held back.
@@ -47,7 +49,7 @@ impl Connection {
     }
 
     fn exchange(&mut self, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
-        let mut request = head(&self.address, method, path, headers, body);
+        let mut request = head(&self.address, method, path, headers, json(body));
         request.extend_from_slice(body);
         self.stream.get_mut().write_all(&request)?;
         let mut answer = Vec::new();
@@ -71,14 +73,21 @@ fn length(head: &[u8]) -> Option<usize> {
     named.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse().ok()
 }
 
-fn head(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> Vec<u8> {
+/// The type of a body, and how many bytes it has.
+type Content = Option<(&'static str, u64)>;
+
+fn json(body: &[u8]) -> Content {
+    (!body.is_empty()).then_some(("application/json", body.len() as u64))
+}
+
+fn head(address: &str, method: &str, path: &str, headers: &[String], content: Content) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
     for line in headers {
         head.push_str(line);
         head.push_str("\r\n");
     }
-    if !body.is_empty() {
-        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+    if let Some((kind, length)) = content {
+        head.push_str(&format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n"));
     }
     head.push_str("\r\n");
     head.into_bytes()
@@ -86,12 +95,29 @@ fn head(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]
 
 /// Sends a request over a connection of its own, and reads the whole answer. `headers` are whole lines.
 pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
+    send_content(address, (method, path), headers, json(body), |stream| stream.write_all(body))
+}
+
+/// The same of a CSV file, as it is, from where it lies.
+pub(crate) fn post_file(address: &str, path: &str, headers: &[String], file: &Path) -> io::Result<Answer> {
+    let mut file = File::open(file)?;
+    let content = Some(("text/csv", file.metadata()?.len()));
+    send_content(address, ("POST", path), headers, content, |stream| io::copy(&mut file, stream).map(drop))
+}
+
+fn send_content(
+    address: &str,
+    (method, path): (&str, &str),
+    headers: &[String],
+    content: Content,
+    write: impl FnOnce(&mut TcpStream) -> io::Result<()>,
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     let headers: Vec<String> = headers.iter().cloned().chain(["Connection: close".to_owned()]).collect();
-    stream.write_all(&head(address, method, path, &headers, body))?;
-    stream.write_all(body)?;
+    stream.write_all(&head(address, method, path, &headers, content))?;
+    write(&mut stream)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| io::Error::other("the answer is no whole HTTP"))
@@ -151,7 +177,7 @@ mod tests {
     fn a_head_tells_how_much_follows() {
         assert_eq!(length(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"), Some(12));
         assert_eq!(length(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), None);
-        let sent = head("a:1", "POST", "/x", &["Prefer: wait=1".to_owned()], b"{}");
+        let sent = head("a:1", "POST", "/x", &["Prefer: wait=1".to_owned()], json(b"{}"));
         let lines = "POST /x HTTP/1.1\r\nHost: a:1\r\nPrefer: wait=1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&sent), lines);
     }

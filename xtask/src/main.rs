@@ -30,9 +30,9 @@ const USAGE: &str = "usage: cargo xtask <tool>
   cluster [--nodes N] [--port P] [--once] [--debug]
                 many nodes to try out: PostgreSQL, N nodes and HAProxy on the loopback, until Ctrl-C; with --once it
                 shows by itself what becomes of an import whose node is killed, and ends
-  bench [--rows N] [--rounds N] [--only CASE] [--against BINARY]
-                measures imports beside what sqlite3 and psql need for the same rows (or another build of roster), and
-                prints a table
+  bench [--rows N] [--rounds N] [--rows-max N] [--body-max BYTES] [--contacts N] [--quick] [--only CASE] [--against BINARY]
+                measures imports beside what sqlite3 and psql need for the same rows (or another build of roster), how they
+                grow, their memory, polls and small requests beside their floors; --quick shows in minutes that it works
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
   package [--debug | --check]

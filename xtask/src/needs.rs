@@ -31,6 +31,8 @@ const RULES_PROGRAM: &str = "promtool";
 const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
 /// Debian's package of what the embedded store is measured beside.
 const SHELL: (&str, &str) = ("sqlite3", "/usr/bin/sqlite3");
+/// Debian's package of what signs files that are sent as they are, and makes certificates.
+const SIGNER: (&str, &str) = ("openssl", "/usr/bin/openssl");
 /// What `cargo fmt` and `cargo clippy` are, to rustup.
 const COMPONENTS: [&str; 2] = ["rustfmt", "clippy"];
 
@@ -54,6 +56,7 @@ pub(crate) fn for_cluster() -> Result<&'static str, String> {
 /// What `cargo xtask bench` needs beside what was built.
 pub(crate) fn for_bench() -> Result<&'static str, String> {
     database()?;
+    one(SIGNER)?;
     one(SHELL)
 }
 

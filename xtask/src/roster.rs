@@ -1,6 +1,7 @@
 //! The built service as these tools use it: nodes, an operator's commands, signed imports. Nothing here knows how it is made.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,9 +30,24 @@ pub(crate) fn build(release: bool) -> Result<PathBuf, String> {
     if !build.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
         return Err("'cargo build' of roster failed".to_owned());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let folder = if release { "release" } else { "debug" };
-    target.join(folder).join("roster").canonicalize().map_err(|fault| format!("the built roster is not there: {fault}"))
+    built(&format!("{folder}/roster"))
+}
+
+/// Builds the bare endpoint and its client (`xtask/examples/bare.rs`), as quick as the service, and says where they are.
+pub(crate) fn build_bare() -> Result<PathBuf, String> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--quiet", "--package", "xtask", "--example", "bare"]).stdin(Stdio::null());
+    if !build.status().is_ok_and(|status| status.success()) {
+        return Err("'cargo build' of the bare endpoint failed".to_owned());
+    }
+    built("release/examples/bare")
+}
+
+/// In the target directory.
+fn built(path: &str) -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join(path).canonicalize().map_err(|fault| format!("the built {path} is not there: {fault}"))
 }
 
 /// Where a service keeps its data, and the binary that is used on it.
@@ -95,19 +111,74 @@ impl Home {
 
     /// Starts a node and waits until it listens.
     pub(crate) fn serve(&self, listen: &str, log: &Path) -> Result<Node, String> {
-        let environment = self.environment();
+        self.serve_with(listen, log, &[])
+    }
+
+    /// The same, with settings by their variables; with a certificate it listens for HTTPS.
+    pub(crate) fn serve_with(
+        &self,
+        listen: &str,
+        log: &Path,
+        settings: &[(&'static str, String)],
+    ) -> Result<Node, String> {
+        let mut environment = self.environment();
+        environment.extend_from_slice(settings);
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Guarded::start(&self.binary, &["serve", "--listen", listen], &environment, log)?;
-        let told = process.line().and_then(|line| line.strip_prefix("listening on http://").map(str::to_owned));
+        let told = process
+            .line()
+            .and_then(|line| Some(line.strip_prefix("listening on http")?.split_once("://")?.1.to_owned()));
         let said = || fs::read_to_string(log).unwrap_or_default();
         Ok(Node { address: told.ok_or_else(|| format!("a node did not start:\n{}", said()))?, process })
     }
 
+    /// A file ready to be sent as it is, signed now. All its columns are set.
+    pub(crate) fn upload(&self, tenant: &Tenant, file: &Path, digest: &str) -> Result<Upload, String> {
+        let mut header = String::new();
+        let read = File::open(file).and_then(|file| BufReader::new(file).read_line(&mut header));
+        read.map_err(|fault| format!("{}: {fault}", file.display()))?;
+        let path = format!("/v2/programs/{}/participants?new=add&existing={}&mode=row", tenant.program, header.trim());
+        // `roster sign` signs no query.
+        let date = text_of(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"]))?.trim().to_owned();
+        let lines = [&*tenant.token, "POST", &path, digest, &date].join("\n").to_lowercase();
+        let sign = r#"printf %s "$1" | openssl dgst -sha256 -hmac "$2" -binary | openssl base64 -A"#;
+        let signature = text_of(Command::new("sh").args(["-c", sign, "sign", &lines, &tenant.secret]))?;
+        let headers = vec![
+            format!("Authorization: SignalVine {}:{signature}", tenant.token),
+            format!("SignalVine-Date: {date}"),
+            format!("Content-Digest: {digest}"),
+            format!("Prefer: wait={WAIT_SECONDS}"),
+        ];
+        Ok(Upload { path, headers, file: file.to_owned() })
+    }
+
+    /// The headers of a request without a body.
+    pub(crate) fn sign(&self, tenant: &Tenant, method: &str, path: &str) -> Result<Vec<String>, String> {
+        let mut sign = self.command(&["sign", method, path, "--json"]);
+        let signed = text_of(sign.envs([("ROSTER_TOKEN", &tenant.token), ("ROSTER_SECRET", &tenant.secret)]))?;
+        Ok(vec![
+            format!("Authorization: {}", needed(&signed, "authorization")?),
+            format!("SignalVine-Date: {}", needed(&signed, "date")?),
+        ])
+    }
+
     /// An import ready to be sent, signed now. All columns of the file are set.
     pub(crate) fn import(&self, tenant: &Tenant, csv: &str) -> Result<Import, String> {
-        let names = csv.lines().next().unwrap_or_default().split(',').map(json_string).collect::<Vec<_>>().join(",");
+        self.import_with(tenant, Options::AddAndSet, csv)
+    }
+
+    /// The same, with other options.
+    pub(crate) fn import_with(&self, tenant: &Tenant, options: Options, csv: &str) -> Result<Import, String> {
+        let options = match options {
+            Options::AddAndSet => {
+                let names = csv.lines().next().unwrap_or_default().split(',');
+                let names = names.map(json_string).collect::<Vec<_>>().join(",");
+                format!(r#""new":"add","existing":[{names}]"#)
+            }
+            Options::Ignore => r#""new":"ignore","existing":"ignore""#.to_owned(),
+        };
         let body = format!(
-            r#"{{"program":"{}","options":{{"new":"add","existing":[{names}],"mode":"row","absent":"ignore"}},"participants":{}}}"#,
+            r#"{{"program":"{}","options":{{{options},"mode":"row","absent":"ignore"}},"participants":{}}}"#,
             tenant.program,
             json_string(csv)
         );
@@ -139,6 +210,15 @@ pub(crate) struct Import {
     body: String,
 }
 
+/// What is done with the rows of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Options {
+    /// Rows that are new are added, and of the others all columns are set.
+    AddAndSet,
+    /// Nothing: they are only read.
+    Ignore,
+}
+
 /// The counts of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Counts {
@@ -163,6 +243,10 @@ impl Import {
 }
 
 impl Import {
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Sends it without waiting for its end: its place.
     pub(crate) fn accepted(&self, connection: &mut Connection) -> Result<String, String> {
         let headers: Vec<String> = self.headers.iter().filter(|line| !line.starts_with("Prefer:")).cloned().collect();
@@ -177,6 +261,39 @@ impl Import {
         let is_complete = answer.status == 202 && member(&answer.body, "complete") == Some("true");
         if is_complete { Ok(()) } else { Err(format!("it is answered {}: {}", answer.status, answer.body)) }
     }
+}
+
+/// A signed file.
+pub(crate) struct Upload {
+    path: String,
+    headers: Vec<String>,
+    file: PathBuf,
+}
+
+impl Upload {
+    /// Sends it to a node: what was done, and how long it took from the first byte sent to the completed status, however long that is.
+    pub(crate) fn send(&self, home: &Home, tenant: &Tenant, address: &str) -> Result<(Counts, Duration), String> {
+        let failed = |fault: std::io::Error| format!("{address}: {fault}");
+        let begun = Instant::now();
+        let mut answer = http::post_file(address, &self.path, &self.headers, &self.file).map_err(failed)?;
+        let location = answer.header("location").unwrap_or_default().to_owned();
+        while matches!(answer.status, 200 | 202) && member(&answer.body, "complete") == Some("false") {
+            let mut headers = home.sign(tenant, "GET", &location)?;
+            headers.push(format!("Prefer: wait={WAIT_SECONDS}"));
+            answer = http::send(address, "GET", &location, &headers, b"").map_err(failed)?;
+        }
+        let took = begun.elapsed();
+        if member(&answer.body, "complete") != Some("true") {
+            return Err(format!("{address} answers {}: {}", answer.status, answer.body));
+        }
+        Ok((counts(&answer.body)?, took))
+    }
+}
+
+/// The value of `Content-Digest` for a file.
+pub(crate) fn digest_of(file: &Path) -> Result<String, String> {
+    let digest = r#"openssl dgst -sha256 -binary "$1" | openssl base64 -A"#;
+    Ok(format!("sha-256=:{}:", text_of(Command::new("sh").args(["-c", digest, "digest"]).arg(file))?))
 }
 
 /// The counts of a completed status, in which no row failed.

@@ -7,8 +7,14 @@
 //!
 //! A case is a line of [`STEPS`] on each home; anything that brings a file in is a [`Side`].
 
+mod bodies;
+mod disk;
+mod growth;
 mod nodes;
 mod paging;
+mod place;
+mod polls;
+mod programs;
 mod service;
 mod shells;
 mod small;
@@ -20,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use self::place::{Build, Kind, Place};
 use crate::bench_file::{self, Changes};
 use crate::options::Options;
 use crate::postgres::Server;
@@ -67,39 +74,99 @@ const STEPS: [(&str, Changes); 3] = [
     ("all changed", Changes { every: 1, night: 2 }),
 ];
 
-/// How often each page is read.
-const PAGING_SAMPLES: usize = 201;
-
 struct Wanted {
     rows: u64,
     rounds: usize,
     /// Contacts of the program that is read page by page.
     contacts: u64,
+    /// Of the largest file that is sent as it is.
+    rows_max: u64,
+    /// Bytes of the largest body in JSON; the service takes no larger one by default.
+    body_max: u64,
     only: String,
-    /// Another build of the service to measure beside, in place of the shells.
+    /// Another build of the service to measure beside; in place of the shells, where there are such.
     against: Option<PathBuf>,
+    effort: Effort,
+}
+
+/// How often small things are done.
+struct Effort {
+    /// Imports of one row by all clients together, and by one alone.
+    imports: usize,
+    imports_alone: usize,
+    /// Imports whose latency is measured.
+    probes: usize,
+    /// How long is polled at a time.
+    poll_seconds: u64,
+    /// How often each page is read.
+    pages: usize,
 }
 
 impl Wanted {
+    fn full() -> Wanted {
+        let effort = Effort { imports: 960, imports_alone: 160, probes: 200, poll_seconds: 3, pages: 201 };
+        Wanted {
+            rows: 100_000,
+            rounds: 5,
+            contacts: 1_000_000,
+            rows_max: 1_000_000,
+            body_max: 67_000_000,
+            only: String::new(),
+            against: None,
+            effort,
+        }
+    }
+
+    /// All cases as small as can be: shows that they work, and measures nothing.
+    fn quick() -> Wanted {
+        let effort = Effort { imports: 64, imports_alone: 16, probes: 10, poll_seconds: 1, pages: 11 };
+        Wanted {
+            rows: 4_000,
+            rounds: 1,
+            contacts: 20_000,
+            rows_max: 30_000,
+            body_max: 6_000_000,
+            effort,
+            ..Wanted::full()
+        }
+    }
+
     fn of(arguments: &[&str]) -> Result<Wanted, String> {
-        let mut wanted = Wanted { rows: 100_000, rounds: 5, contacts: 1_000_000, only: String::new(), against: None };
+        let mut wanted = if arguments.contains(&"--quick") { Wanted::quick() } else { Wanted::full() };
         let mut options = Options::new(arguments);
         while let Some(name) = options.next() {
             match name {
+                "--quick" => {}
                 "--rows" => wanted.rows = options.number(name, 100)?,
                 "--rounds" => wanted.rounds = options.number(name, 1)?,
                 "--contacts" => wanted.contacts = options.number(name, 10_000)?,
+                "--rows-max" => wanted.rows_max = options.number(name, 100)?,
+                "--body-max" => wanted.body_max = options.number(name, 100_000)?,
                 "--only" => options.value(name)?.clone_into(&mut wanted.only),
                 "--against" => wanted.against = Some(binary(options.value(name)?)?),
                 _ => return Err(format!("bench has no option '{name}'")),
             }
         }
-        Ok(wanted)
+        // One that is misspelt would measure nothing, and look well.
+        if cases().iter().any(|case| wanted.wants(case)) {
+            Ok(wanted)
+        } else {
+            Err(format!("no case has '{}' in its name; there are: {}", wanted.only, cases().join(", ")))
+        }
     }
 
     fn wants(&self, case: &str) -> bool {
         case.contains(&self.only)
     }
+}
+
+/// The names of all.
+fn cases() -> Vec<String> {
+    let on_homes = [growth::NAME, bodies::NAME, programs::NAME, polls::NAME, small::NAME, paging::NAME];
+    let on_homes = STEPS.iter().map(|(step, _)| *step).chain(on_homes);
+    let mut cases: Vec<String> = on_homes.flat_map(|case| Kind::ALL.map(|kind| case_name(kind.name(), case))).collect();
+    cases.extend([case_name(Kind::Postgres.name(), nodes::NAME), disk::NAME.to_owned()]);
+    cases
 }
 
 fn binary(path: &str) -> Result<PathBuf, String> {
@@ -115,7 +182,7 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         Ok(wanted) => wanted,
         Err(sentence) => {
             complain(format_args!(
-                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--only PART OF A CASE'S NAME] [--against BINARY]"
+                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--rows-max N] [--body-max BYTES] [--quick] [--only PART OF A CASE'S NAME] [--against BINARY]"
             ));
             return ExitCode::from(2);
         }
@@ -141,66 +208,59 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
     let inputs = inputs(&directory, wanted.rows)?;
     // Its defaults, which keep what was committed; no statement of the bench is logged.
     let server = Server::start(None, &["listen_addresses=", "max_connections=200"]);
-    let home = |binary: &Path, name: &str, database: Option<String>| roster::Home {
-        binary: binary.to_owned(),
-        directory: directory.join(name),
-        database,
-        lease_seconds: 10,
-    };
-    for name in ["service", "against", "nodes", "paging", "small"] {
-        fs::create_dir(directory.join(name)).map_err(failed)?;
-    }
-    let mut table = table::Table::default();
+    let mut builds = vec![Build { name: "roster", binary }];
+    builds.extend(wanted.against.clone().map(|binary| Build { name: "against", binary }));
+    let place = Place { wanted, builds, directory, server: &server };
     say(format_args!("{}\n{} rounds of {} rows", table::machine(), wanted.rounds, wanted.rows));
-    {
-        let mut pairs: Vec<Pair<'_>> = Vec::new();
-        if is_wanted(wanted, "sqlite") {
-            let service = |binary: &Path, name| service::Service::start(home(binary, name, None), None, name);
-            let beside: Box<dyn Side> = match &wanted.against {
-                Some(other) => Box::new(service(other, "against")?),
-                None => Box::new(shells::Sqlite3::new(sqlite3, &directory)),
-            };
-            pairs.push(("sqlite", Box::new(service(&binary, "service")?), beside));
-        }
-        if is_wanted(wanted, "postgres") {
-            let service = |binary: &Path, name| {
-                server.query("postgres", &format!("CREATE DATABASE {name}"));
-                service::Service::start(home(binary, name, Some(server.url(name, ""))), Some(&server), name)
-            };
-            let beside: Box<dyn Side> = match &wanted.against {
-                Some(other) => Box::new(service(other, "against")?),
-                None => Box::new(shells::Psql::new(&server)?),
-            };
-            pairs.push(("postgres", Box::new(service(&binary, "service")?), beside));
-        }
-        for round in 0..wanted.rounds {
-            for (home, ours, floor) in &mut pairs {
-                one_round(wanted, round, home, [ours.as_mut(), floor.as_mut()], &inputs, &mut table)?;
-            }
-        }
-    }
-    table.print();
-    if wanted.wants(nodes::NAME) {
-        nodes::measure(&home(&binary, "nodes", Some(server.url("nodes", ""))), &server, wanted.rounds, wanted.rows)?;
-    }
-    if wanted.wants(small::NAME) {
-        small::measure("sqlite", &home(&binary, "small", None), wanted.rounds, wanted.contacts)?;
-        server.query("postgres", "CREATE DATABASE small");
-        let postgres = home(&binary, "small", Some(server.url("small", "")));
-        small::measure("postgres", &postgres, wanted.rounds, wanted.contacts)?;
-    }
-    if wanted.wants(paging::NAME) {
-        paging::measure("sqlite", &home(&binary, "paging", None), wanted.contacts, PAGING_SAMPLES)?;
-        server.query("postgres", "CREATE DATABASE paging");
-        let postgres = home(&binary, "paging", Some(server.url("paging", "")));
-        paging::measure("postgres", &postgres, wanted.contacts, PAGING_SAMPLES)?;
-    }
+    files(&place, sqlite3, &inputs)?;
+    growth::measure(&place)?;
+    bodies::measure(&place)?;
+    programs::measure(&place)?;
+    nodes::measure(&place)?;
+    polls::measure(&place)?;
+    small::measure(&place)?;
+    disk::measure(&place, &inputs[0].path)?;
+    paging::measure(&place)?;
     say(format_args!("at the end: {}", table::load()));
     Ok(())
 }
 
-fn is_wanted(wanted: &Wanted, home: &str) -> bool {
-    STEPS.iter().any(|(step, _)| wanted.wants(&case_name(home, step)))
+/// The files of some nights, beside the shells or another build.
+fn files(place: &Place<'_>, sqlite3: &'static str, inputs: &[Input]) -> Result<(), String> {
+    let wanted = place.wanted;
+    let mut table = table::Table::default();
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    let is_wanted = |kind: Kind| STEPS.iter().any(|(step, _)| wanted.wants(&case_name(kind.name(), step)));
+    for kind in Kind::ALL.into_iter().filter(|kind| is_wanted(*kind)) {
+        let service = |build| service::Service::start(place, kind, build);
+        let beside: Box<dyn Side> = match kind {
+            _ if place.builds.len() > 1 => Box::new(service(1)?),
+            Kind::Sqlite => Box::new(shells::Sqlite3::new(sqlite3, &place.directory)),
+            Kind::Postgres => Box::new(shells::Psql::new(place.server)?),
+        };
+        pairs.push((kind.name(), Box::new(service(0)?), beside));
+    }
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    say(
+        "\nfiles of contacts, as JSON, beside what brings the same rows in without a service; seconds until they are completed",
+    );
+    let mut floor = Vec::new();
+    for round in 0..wanted.rounds {
+        floor.push(disk::megabytes_a_second(&place.directory, &inputs[0].path)?);
+        for (home, ours, beside) in &mut pairs {
+            one_round(wanted, round, home, [ours.as_mut(), beside.as_mut()], inputs, &mut table)?;
+        }
+    }
+    table.print();
+    table.print_floor(inputs[0].csv.len() as f64 / 1e6, table::median(&table::sorted(floor)));
+    Ok(())
+}
+
+/// The numbers of so many sides; who is first changes with the round.
+fn in_turn(sides: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..sides).map(move |place| (place + round) % sides)
 }
 
 /// Both sides bring every file in, in turn; who is first changes with the round.

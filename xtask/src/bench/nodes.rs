@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use super::Wanted;
+use super::place::{Kind, Place};
 use super::service::postmaster;
 use super::table::{median, sorted};
 use crate::bench_file::{self, Changes};
@@ -21,9 +23,14 @@ struct Load {
     database: f64,
 }
 
-/// `rows` are shared out over the programs.
-pub(super) fn measure(home: &Home, server: &Server, rounds: usize, rows: u64) -> Result<(), String> {
-    server.query("postgres", "CREATE DATABASE nodes");
+/// The rows are shared out over the programs.
+pub(super) fn measure(place: &Place<'_>) -> Result<(), String> {
+    let measures = "one node, and two over the same PostgreSQL, while eight programs are loaded at once";
+    let (Wanted { rounds, rows, .. }, server) = (place.wanted, place.server);
+    if place.begin_on(&[Kind::Postgres], NAME, measures).is_empty() {
+        return Ok(());
+    }
+    let home = &place.home(Kind::Postgres, &place.builds[0], "nodes")?;
     let rows_each = (rows / PROGRAMS as u64).max(1);
     let mut file = Vec::new();
     bench_file::write(&mut file, rows_each, Changes::one_in(0)).map_err(|fault| fault.to_string())?;
@@ -32,13 +39,13 @@ pub(super) fn measure(home: &Home, server: &Server, rounds: usize, rows: u64) ->
     let first = start(1)?;
     let tenant = home.new_tenant()?;
     let (mut alone, mut together) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
+    for _ in 0..*rounds {
         alone.push(load(home, server, &tenant, &csv, rows_each, &[&first])?);
         let second = start(2)?;
         together.push(load(home, server, &tenant, &csv, rows_each, &[&first, &second])?);
         second.process.stop();
     }
-    say(format_args!("\n{NAME}: {PROGRAMS} programs of {rows_each} rows at once"));
+    say(format_args!("  {PROGRAMS} programs of {rows_each} rows at once"));
     let rows = |loads: &[Load]| median(&sorted(loads.iter().map(|load| load.rows_a_second).collect()));
     for (name, loads) in [("one node", &alone), ("two nodes", &together)] {
         let busy = |of: fn(&Load) -> f64| median(&sorted(loads.iter().map(of).collect()));
@@ -50,7 +57,8 @@ pub(super) fn measure(home: &Home, server: &Server, rounds: usize, rows: u64) ->
         ));
     }
     say(format_args!("  ratio {:.2}", rows(&together) / rows(&alone)));
-    Ok(())
+    first.process.stop();
+    place.remove(home)
 }
 
 fn load(

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::time::{Duration, Instant};
 
+use super::place::{Kind, Place, Site};
 use super::table::{median, sorted};
 use crate::bench_file::{self, Changes};
 use crate::http::{self, Answer, member};
-use crate::roster::{Home, Tenant, counts, needed, text_of};
+use crate::roster::{Home, Tenant, counts, text_of};
 use crate::say;
 
 pub(super) const NAME: &str = "paging";
@@ -33,15 +34,25 @@ struct Reader<'a> {
     headers: Vec<String>,
 }
 
-/// Fills a program of the home, and reads it. `samples` of each page.
-pub(super) fn measure(name: &str, home: &Home, contacts: u64, samples: usize) -> Result<(), String> {
-    let node = home.serve("127.0.0.1:0", &home.directory.join("paging.log"))?;
-    let tenant = home.new_tenant()?;
-    fill(home, &tenant, &node.address, contacts)?;
+/// Fills a program on each home, and reads it.
+pub(super) fn measure(place: &Place<'_>) -> Result<(), String> {
+    let measures = "the first page of a big program, one in its middle and its last, over a connection each, after every contact came by once";
+    for kind in place.begin(NAME, measures) {
+        let site = place.site(kind, 0, NAME)?;
+        read(kind, &site, place.wanted.contacts, place.wanted.effort.pages)?;
+        place.end(site)?;
+    }
+    Ok(())
+}
+
+/// `samples` of each page.
+fn read(kind: Kind, site: &Site, contacts: u64, samples: usize) -> Result<(), String> {
+    let Site { home, tenant, node, .. } = site;
+    fill(home, tenant, &node.address, contacts)?;
     let path = format!("/v1/programs/{}/participants", tenant.program);
-    let mut reader = Reader { home, tenant: &tenant, address: &node.address, path, headers: Vec::new() };
+    let mut reader = Reader { home, tenant, address: &node.address, path, headers: Vec::new() };
     let (middle, last) = reader.walk(contacts)?;
-    say(format_args!("\n{NAME}, {name}: {contacts} contacts, medians of {samples}, in turn, in ms"));
+    say(format_args!("  {}: {contacts} contacts, medians of {samples}, in turn, in ms", kind.name()));
     for (page, query) in PAGES {
         let at = |after: &str| format!("{query}&offset=0&after={after}");
         let uris = [query.to_owned(), at(&middle), at(&last)];
@@ -54,11 +65,10 @@ pub(super) fn measure(name: &str, home: &Home, contacts: u64, samples: usize) ->
         }
         let [first, middle, last] = times.map(|times| median(&sorted(times)));
         say(format_args!(
-            "  page of {page}: first {first:.2}, middle {middle:.2}, last {last:.2}; last to first {:.2}",
+            "  page of {page:<11}: first {first:.2}, middle {middle:.2}, last {last:.2}; last to first {:.2}",
             last / first
         ));
     }
-    node.process.stop();
     Ok(())
 }
 
@@ -78,13 +88,7 @@ fn fill(home: &Home, tenant: &Tenant, address: &str, contacts: u64) -> Result<()
 impl Reader<'_> {
     /// Signs the path; the query is not signed.
     fn sign(&mut self) -> Result<(), String> {
-        let mut sign = self.home.command(&["sign", "GET", &self.path, "--json"]);
-        let signed =
-            text_of(sign.envs([("ROSTER_TOKEN", &self.tenant.token), ("ROSTER_SECRET", &self.tenant.secret)]))?;
-        self.headers = vec![
-            format!("Authorization: {}", needed(&signed, "authorization")?),
-            format!("SignalVine-Date: {}", needed(&signed, "date")?),
-        ];
+        self.headers = self.home.sign(self.tenant, "GET", &self.path)?;
         Ok(())
     }
 

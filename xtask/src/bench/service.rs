@@ -1,50 +1,43 @@
 //! The service as a side of the measurement: the released binary, a node of its own, and a new program each round.
 
+use super::place::{Kind, Place, Site};
 use super::{Input, Sample, Side};
 use crate::memory;
 use crate::postgres::Server;
-use crate::roster::{Counts, Home, Node, Tenant};
+use crate::roster::Counts;
 
 pub(super) struct Service<'a> {
-    name: &'static str,
-    home: Home,
-    database: Option<&'a Server>,
-    node: Node,
-    tenant: Tenant,
+    place: &'a Place<'a>,
+    kind: Kind,
+    site: Site,
 }
 
 impl<'a> Service<'a> {
-    /// `name` tells two builds apart.
-    pub(super) fn start(home: Home, database: Option<&'a Server>, name: &'static str) -> Result<Service<'a>, String> {
-        let kind = if database.is_some() { "postgres" } else { "sqlite" };
-        let node = home.serve("127.0.0.1:0", &home.directory.join(format!("{kind}.log")))?;
-        let tenant = home.new_tenant()?;
-        Ok(Service { name, home, database, node, tenant })
+    pub(super) fn start(place: &'a Place<'a>, kind: Kind, build: usize) -> Result<Service<'a>, String> {
+        Ok(Service { place, kind, site: place.site(kind, build, "files")? })
     }
 }
 
 impl Side for Service<'_> {
     fn name(&self) -> String {
-        self.name.to_owned()
+        self.site.build.to_owned()
     }
 
     fn begin(&mut self) -> Result<(), String> {
-        self.tenant.program = self.home.new_program(&self.tenant.account, "A round's")?;
+        self.site.tenant.program = self.site.home.new_program(&self.site.tenant.account, "A round's")?;
         Ok(())
     }
 
     fn bring(&mut self, input: &Input) -> Result<Sample, String> {
-        let import = self.home.import(&self.tenant, &input.csv)?;
-        let id = self.node.process.id;
-        let database = self.database.map(postmaster).transpose()?;
-        if let Some(server) = self.database {
-            server.query("postgres", "CHECKPOINT");
+        let import = self.site.home.import(&self.site.tenant, &input.csv)?;
+        let id = self.site.node.process.id;
+        if self.kind == Kind::Postgres {
+            self.place.server.query("postgres", "CHECKPOINT");
         }
         memory::reset_peak(id);
-        let used = || (memory::processor_seconds(id), database.map(memory::processor_seconds_with_children));
-        let (before, database_before) = used();
-        let (counts, took) = import.send(&self.node.address)?;
-        let (after, database_after) = used();
+        let before = self.place.used(self.kind, id)?;
+        let (counts, took) = import.send(&self.site.node.address)?;
+        let after = self.place.used(self.kind, id)?;
         let expected = Counts {
             read: input.rows,
             added: input.added,
@@ -57,8 +50,8 @@ impl Side for Service<'_> {
         Ok(Sample {
             took,
             peak_kib: memory::peak_kib(id),
-            processor_seconds: Some(after - before),
-            database_seconds: database_after.zip(database_before).map(|(after, before)| after - before),
+            processor_seconds: Some(after.0 - before.0),
+            database_seconds: (self.kind == Kind::Postgres).then_some(after.1 - before.1),
         })
     }
 }

@@ -1,39 +1,36 @@
-//! Many small requests: imports of one row from many clients beside one client, status polls beside an answer that costs nothing, and what a
-//! small import waits for while a big one runs.
+//! Many small requests: imports of one row from many clients beside one client, and what a small import waits for while a big one runs.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::place::{Kind, Place, Site};
 use super::table::{median, sorted};
+use super::{Effort, disk};
 use crate::bench_file::{self, Changes};
 use crate::http::Connection;
-use crate::roster::{Home, Import, Tenant, needed, text_of};
+use crate::roster::{Home, Import, Tenant, text_of};
 use crate::say;
 
 pub(super) const NAME: &str = "small requests";
 
 const CLIENTS: usize = 32;
-/// Imports of one row by all of them together, and by one client alone.
-const IMPORTS: usize = 960;
-const IMPORTS_ALONE: usize = 160;
-const POLLERS: usize = 64;
-const POLL_FOR: Duration = Duration::from_secs(3);
-/// Imports whose latency is measured, idle and beside a big one.
-const PROBES: usize = 200;
 
-pub(super) fn measure(name: &str, home: &Home, rounds: usize, rows: u64) -> Result<(), String> {
-    let node = home.serve("127.0.0.1:0", &home.directory.join("small.log"))?;
-    let tenant = home.new_tenant()?;
-    say(format_args!("\n{NAME}, {name}"));
-    imports(home, &tenant, &node.address, rounds)?;
-    polls(home, &tenant, &node.address, rounds)?;
-    beside_a_big_one(home, &tenant, &node.address, rows)?;
-    node.process.stop();
+pub(super) fn measure(place: &Place<'_>) -> Result<(), String> {
+    let measures = "imports of one row from many clients and from one, beside what the disk allows; and what a small import waits for while a \
+                    big one runs";
+    for kind in place.begin(NAME, measures) {
+        let sites = place.sites(kind, "small")?;
+        imports(place, kind, &sites)?;
+        for site in sites {
+            say(format_args!("  {}, {}: an import of one row", kind.name(), site.build));
+            beside_a_big_one(&site, place.wanted.contacts, place.wanted.effort.probes)?;
+            place.end(site)?;
+        }
+    }
     Ok(())
 }
 
 /// A file of one new contact each.
-fn one_row(home: &Home, tenant: &Tenant, first: usize, count: usize) -> Result<Vec<Import>, String> {
+pub(super) fn one_row(home: &Home, tenant: &Tenant, first: usize, count: usize) -> Result<Vec<Import>, String> {
     let mut file = Vec::new();
     bench_file::write(&mut file, (first + count) as u64, Changes::one_in(0)).map_err(|fault| fault.to_string())?;
     let file = String::from_utf8(file).map_err(|fault| fault.to_string())?;
@@ -62,74 +59,44 @@ fn accepted_a_second(address: &str, imports: &[Import], clients: usize) -> Resul
     Ok(imports.len() as f64 / begun.elapsed().as_secs_f64())
 }
 
-fn imports(home: &Home, tenant: &Tenant, address: &str, rounds: usize) -> Result<(), String> {
-    let (mut together, mut alone) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let tenant = Tenant { program: home.new_program(&tenant.account, "One row each")?, ..tenant.clone() };
-        let all = one_row(home, &tenant, 0, IMPORTS + IMPORTS_ALONE + 1)?;
-        let ([most @ .., last], end) = (&*all, IMPORTS) else { return Err("there is no import".to_owned()) };
-        alone.push(accepted_a_second(address, &most[end..], 1)?);
-        together.push(accepted_a_second(address, &most[..end], CLIENTS)?);
-        // What was accepted is carried out in its order: when this one is complete, nothing is left to disturb what comes next.
-        last.completed(&mut Connection::open(address)?)?;
-    }
-    let (together, alone) = (median(&sorted(together)), median(&sorted(alone)));
-    say(format_args!(
-        "  imports of one row accepted a second: {CLIENTS} clients {together:.0}, one client {alone:.0}; ratio {:.2}",
-        together / alone
-    ));
-    Ok(())
+/// Imports accepted a second, by all clients together, and by one alone.
+#[derive(Default)]
+struct Accepted {
+    together: Vec<f64>,
+    alone: Vec<f64>,
 }
 
-/// Requests a second over connections that are kept.
-fn asked_a_second(address: &str, path: &str, headers: &[String]) -> Result<f64, String> {
-    let total = Mutex::new(0_usize);
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        let pollers: Vec<_> = (0..POLLERS)
-            .map(|_| {
-                scope.spawn(|| -> Result<(), String> {
-                    let mut connection = Connection::open(address)?;
-                    let mut asked = 0;
-                    while begun.elapsed() < POLL_FOR {
-                        let answer = connection.send("GET", path, headers, b"")?;
-                        if answer.status != 200 {
-                            return Err(format!("{path}: {} {}", answer.status, answer.body));
-                        }
-                        asked += 1;
-                    }
-                    *total.lock().map_err(|fault| fault.to_string())? += asked;
-                    Ok(())
-                })
-            })
-            .collect();
-        pollers.into_iter().try_for_each(|poller| poller.join().unwrap_or_else(|_| Err("a poller panicked".to_owned())))
-    })?;
-    let total = *total.lock().map_err(|fault| fault.to_string())?;
-    Ok(total as f64 / begun.elapsed().as_secs_f64())
-}
-
-/// A complete status beside `/healthz`, which is the bare framework: the same listener, nothing looked up, a constant told.
-fn polls(home: &Home, tenant: &Tenant, address: &str, rounds: usize) -> Result<(), String> {
-    let tenant = Tenant { program: home.new_program(&tenant.account, "Polled")?, ..tenant.clone() };
-    let import = one_row(home, &tenant, 0, 1)?.remove(0);
-    let location = import.accepted(&mut Connection::open(address)?)?;
-    let mut sign = home.command(&["sign", "GET", &location, "--json"]);
-    let signed = text_of(sign.envs([("ROSTER_TOKEN", &tenant.token), ("ROSTER_SECRET", &tenant.secret)]))?;
-    let headers = vec![
-        format!("Authorization: {}", needed(&signed, "authorization")?),
-        format!("SignalVine-Date: {}", needed(&signed, "date")?),
-    ];
-    let (mut status, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        status.push(asked_a_second(address, &location, &headers)?);
-        bare.push(asked_a_second(address, "/healthz", &[])?);
+fn imports(place: &Place<'_>, kind: Kind, sites: &[Site]) -> Result<(), String> {
+    let Effort { imports, imports_alone, .. } = place.wanted.effort;
+    let mut accepted: Vec<Accepted> = sites.iter().map(|_| Accepted::default()).collect();
+    let mut floor = Vec::new();
+    for round in 0..place.wanted.rounds {
+        floor.push(disk::writes_a_second(&place.directory)?);
+        for at in super::in_turn(sites.len(), round) {
+            let Site { home, tenant, node, .. } = &sites[at];
+            let tenant = Tenant { program: home.new_program(&tenant.account, "One row each")?, ..tenant.clone() };
+            let all = one_row(home, &tenant, 0, imports + imports_alone + 1)?;
+            let [most @ .., last] = &*all else { return Err("there is no import".to_owned()) };
+            accepted[at].alone.push(accepted_a_second(&node.address, &most[imports..], 1)?);
+            accepted[at].together.push(accepted_a_second(&node.address, &most[..imports], CLIENTS)?);
+            // What was accepted is carried out in its order: when this one is complete, nothing is left to disturb what comes next.
+            last.completed(&mut Connection::open(&node.address)?)?;
+        }
     }
-    let (status, bare) = (median(&sorted(status)), median(&sorted(bare)));
-    say(format_args!(
-        "  status polls a second, {POLLERS} connections: {status:.0}, /healthz {bare:.0}; ratio {:.2}",
-        status / bare
-    ));
+    let floor = median(&sorted(floor));
+    for (site, Accepted { together, alone }) in sites.iter().zip(accepted) {
+        let (together, alone) = (median(&sorted(together)), median(&sorted(alone)));
+        let ratio = together / alone;
+        say(format_args!(
+            "  {}, {}: imports of one row accepted a second: {CLIENTS} clients {together:.0}, one client {alone:.0}; ratio {ratio:.2}",
+            kind.name(),
+            site.build
+        ));
+        say(format_args!(
+            "  floor: the disk {floor:.0} durable writes a second, one after the other (dd oflag=dsync); one client to it {:.2}",
+            alone / floor
+        ));
+    }
     Ok(())
 }
 
@@ -155,10 +122,12 @@ fn latencies(address: &str, accept: &[Import], complete: &[Import]) -> Result<[V
     Ok([accepted, milliseconds(complete, true)?])
 }
 
-fn beside_a_big_one(home: &Home, tenant: &Tenant, address: &str, rows: u64) -> Result<(), String> {
+fn beside_a_big_one(site: &Site, rows: u64, probes: usize) -> Result<(), String> {
+    let Site { home, tenant, node, .. } = site;
+    let address = &*node.address;
     let small = Tenant { program: home.new_program(&tenant.account, "Small")?, ..tenant.clone() };
-    let all = one_row(home, &small, 0, 4 * PROBES)?;
-    let of = |part: usize| &all[part * PROBES..(part + 1) * PROBES];
+    let all = one_row(home, &small, 0, 4 * probes)?;
+    let of = |part: usize| &all[part * probes..(part + 1) * probes];
     let idle = latencies(address, of(0), of(1))?;
     let big = Tenant { program: home.new_program(&tenant.account, "Big")?, ..tenant.clone() };
     let mut file = Vec::new();
@@ -172,7 +141,7 @@ fn beside_a_big_one(home: &Home, tenant: &Tenant, address: &str, rows: u64) -> R
     for (what, idle, busy) in [("accepted", &idle[0], &busy[0]), ("complete", &idle[1], &busy[1])] {
         let p99 = |of: &[f64]| of[of.len() * 99 / 100];
         say(format_args!(
-            "  an import of one row {what}, ms: idle {:.2} (p99 {:.2}), while {rows} rows go into another program {:.2} (p99 {:.2}); p99 ratio {:.2}",
+            "    {what}, ms: idle {:.2} (p99 {:.2}), while {rows} rows go into another program {:.2} (p99 {:.2}); p99 ratio {:.2}",
             median(idle),
             p99(idle),
             median(busy),

@@ -33,24 +33,42 @@ impl Table {
         measured.samples.push(sample);
     }
 
-    /// In the form of the pages, so that it can be put there as it is.
     pub(super) fn print(&self) {
         if self.cases.is_empty() {
             return;
         }
-        say("
-| case | roster, s | beside, s | ratio | peak MiB: roster, beside | processor s: roster + its database; beside's database |
-| --- | --- | --- | --- | --- | --- |");
+        let mut table = Aligned::new(&[
+            "case",
+            "roster, s",
+            "beside, s",
+            "ratio",
+            "peak MiB: roster, beside",
+            "processor s: roster + its database; beside's database",
+        ]);
         for Case { name, sides: [ours, floor] } in &self.cases {
             let ratio = ours.median(Sample::seconds) / floor.median(Sample::seconds);
-            say(format_args!(
-                "| {name} | {} | {}: {} | {ratio:.2} | {:.0}, {:.0} | {} |",
+            let peak = |side: &Measured| side.highest(|sample| sample.peak_kib as f64 / 1_024.0);
+            table.row(vec![
+                name.clone(),
                 ours.spread(),
-                floor.name,
-                floor.spread(),
-                ours.highest(|sample| sample.peak_kib as f64 / 1_024.0),
-                floor.highest(|sample| sample.peak_kib as f64 / 1_024.0),
+                format!("{}: {}", floor.name, floor.spread()),
+                format!("{ratio:.2}"),
+                format!("{:.0}, {:.0}", peak(ours), peak(floor)),
                 processors(ours, floor),
+            ]);
+        }
+        say("");
+        table.print();
+    }
+
+    /// First loads beside what the disk itself takes: `file` in MB, the disk's MB/s.
+    pub(super) fn print_floor(&self, file: f64, disk: f64) {
+        for case in self.cases.iter().filter(|case| case.name.ends_with("first load")) {
+            let ours = file / case.sides[0].median(Sample::seconds);
+            say(format_args!(
+                "floor of {}: roster {ours:.0} MB/s of the file, the disk {disk:.0} MB/s (dd conv=fsync); ratio {:.2}",
+                case.name,
+                ours / disk
             ));
         }
     }
@@ -86,6 +104,41 @@ impl Measured {
 
     fn spread(&self) -> String {
         spread(&self.sorted(Sample::seconds))
+    }
+}
+
+/// A table in the form of the pages, so that it can be put there as it is, and aligned, so that it can be read where it is printed.
+pub(super) struct Aligned {
+    /// The names of the columns, then the rows.
+    lines: Vec<Vec<String>>,
+}
+
+impl Aligned {
+    pub(super) fn new(columns: &[&str]) -> Aligned {
+        Aligned { lines: vec![columns.iter().map(|&name| name.to_owned()).collect()] }
+    }
+
+    /// As many cells as there are columns.
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.lines.push(cells);
+    }
+
+    pub(super) fn print(&self) {
+        self.text().iter().for_each(say);
+    }
+
+    fn text(&self) -> Vec<String> {
+        let columns = self.lines.first().map_or(0, Vec::len);
+        let width = |at: usize| self.lines.iter().map(|cells| cells[at].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |cells: &Vec<String>| {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+        };
+        let mut text: Vec<String> = self.lines.iter().map(line).collect();
+        let rule = widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().join(" | ");
+        text.insert(1, format!("| {rule} |"));
+        text
     }
 }
 
@@ -129,6 +182,13 @@ pub(super) fn load() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_aligned() {
+        let mut table = Aligned::new(&["case", "µs"]);
+        table.row(vec!["one".to_owned(), "1,234".to_owned()]);
+        assert_eq!(table.text(), ["| case | µs    |", "| ---- | ----- |", "| one  | 1,234 |"]);
+    }
 
     #[test]
     fn a_median_is_in_the_middle() {
