@@ -102,47 +102,42 @@ impl Serve for AcceptAll {
     async fn serve(&self, group: Vec<Waiting<Self>>) {
         let (commands, waiting): (Vec<NewCommand>, Vec<_>) =
             group.into_iter().map(|Waiting { request, answer }| (request, answer)).unzip();
-        let accepted = self.accept(&commands).await;
+        let answers = match connection(&self.0.pool).await {
+            Ok(client) => accept(client, &commands, self.0.queue_limits).await,
+            Err(error) => vec![Err(error); commands.len()],
+        };
         // Whatever came of it: a worker may have passed the lane by while it was locked for this.
         self.0.queue.announce_work_everywhere();
-        match accepted {
-            Ok(answers) => waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.tell(answer)),
-            Err(error) => waiting.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))),
-        }
-    }
-}
-
-impl AcceptAll {
-    async fn accept(&self, commands: &[NewCommand]) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
-        let client = connection(&self.0.pool).await?;
-        let accepted = within(ANSWERED_WITHIN, accept(&client, commands, self.0.queue_limits)).await;
-        client.done(accepted)
+        waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.tell(answer));
     }
 }
 
 /// Accepts commands of one program; an answer each.
-async fn accept(
-    client: &Lent,
-    commands: &[NewCommand],
-    limits: QueueLimits,
-) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+async fn accept(client: Lent, commands: &[NewCommand], limits: QueueLimits) -> Vec<Result<Accepted, StoreError>> {
     if commands.len() > 1 {
-        match try_accept(client, commands, limits).await {
-            Ok(Some(answers)) => return Ok(answers),
+        match within(ANSWERED_WITHIN, try_accept(&client, commands, limits)).await {
+            Ok(Some(answers)) => {
+                client.give_back();
+                return answers;
+            }
             // One of them is the reason: it is to take nothing from the others.
             Ok(None) | Err(StoreError::Fault(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) => return vec![client.done(Err(error)); commands.len()],
         }
     }
     let mut answers = Vec::with_capacity(commands.len());
     for command in commands {
-        match accept_alone(client, command, limits).await {
-            // It is the database's fault, and what is left would fare no better.
-            Err(error @ StoreError::Unavailable(_)) => return Err(error),
-            answer => answers.push(answer),
+        let answer = within(ANSWERED_WITHIN, accept_alone(&client, command, limits)).await;
+        answers.push(answer);
+        if let Some(Err(error @ StoreError::Unavailable(_))) = answers.last() {
+            // It is the database's fault, and what is left would fare no better. What came before is accepted, and told so.
+            let away = Err(error.clone());
+            answers.resize(commands.len(), client.done(away));
+            return answers;
         }
     }
-    Ok(answers)
+    client.give_back();
+    answers
 }
 
 async fn accept_alone(client: &Lent, command: &NewCommand, limits: QueueLimits) -> Result<Accepted, StoreError> {
