@@ -83,9 +83,10 @@ impl<'f> Planner<'f> {
     pub fn plan(&mut self, identified: &IdentifiedBatch, found: &[RowFound]) -> Result<Vec<Change>, PlanFault> {
         let IdentifiedBatch { batch, identities, cells } = identified;
         let width = self.file.header.columns.len();
-        // As many as there are rows, if one contact of the batch is new: then mostly all are.
-        let additions_max = if found.iter().any(|found| found.contact.is_none()) { batch.len() } else { 0 };
-        let mut changes = Vec::with_capacity(if self.file.options.new == New::Add { additions_max } else { 0 });
+        // Room for as many as there are rows, if one may be about somebody new: then mostly all are.
+        let is_new = |found: &RowFound| found.by_signalvine_id.or(found.by_customer_id).is_none();
+        let adds = self.file.options.new == New::Add && found.iter().any(is_new);
+        let mut changes = Vec::with_capacity(if adds { batch.len() } else { 0 });
         let mut judge = Judge { planner: self, overlay: Overlay::of(changes.capacity()) };
         for (((row, identity), found), at) in batch.rows().zip(identities).zip(found).zip(0..) {
             let forms = &cells.forms[at * width..][..width];
