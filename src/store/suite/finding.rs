@@ -5,7 +5,11 @@ use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 
-scenes![contacts_are_found_in_any_order, a_first_load_finds_what_it_has_added];
+scenes![
+    contacts_are_found_in_any_order,
+    a_file_in_order_is_found_batch_after_batch,
+    a_first_load_finds_what_it_has_added
+];
 
 /// Contacts of the program; every fifth has no `customer_id`.
 const CONTACTS: u64 = 200;
@@ -85,6 +89,38 @@ async fn contacts_are_found_in_any_order(home: &dyn Home) {
     });
     if let Err(fault) = found {
         unreachable!("{fault}");
+    }
+}
+
+/// As a night's file is: where a batch ends the next one begins. Here some contacts are not in it, and some of its rows are about nobody.
+async fn a_file_in_order_is_found_batch_after_batch(home: &dyn Home) {
+    const BATCH: u64 = 200;
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    import(&*store, &tenant, 1, &(1..=4 * BATCH).map(addition).collect::<Vec<_>>(), NOW).await;
+    accept(&*store, &tenant, 2).await;
+    let claim = claim(&*store).await;
+    let mut tx = begin(&*store, &claim, NOW);
+    for batch in 0..4 {
+        let rows: Vec<u64> = (1 + batch * BATCH..=(batch + 1) * BATCH).filter(|at| at % 7 != 0).collect();
+        // Every tenth is beyond all contacts, and one is of a batch long past.
+        let at = |row: u64| if row % 10 == 0 { 10_000 + row } else { row };
+        let mut numbers: Vec<u64> = rows.iter().map(|row| at(*row)).collect();
+        numbers.push(3);
+        let names: Vec<String> = numbers.iter().map(|at| format!("c{at}")).collect();
+        let keys: Vec<IdentityKeys<'_>> = names.iter().map(|name| customer_id(name)).collect();
+        // What the batch before has changed is seen, though nobody asked for it by its key.
+        let changed = batch * BATCH + 11;
+        tx.apply(vec![Change::Update(Update { profile: Some(profile("changed")), ..unchanged(changed) })])
+            .expect("applied");
+        for (found, at) in look_up(&mut *tx, &keys).into_iter().zip(numbers) {
+            let expected = Some(at).filter(|at| *at <= 4 * BATCH).map(number);
+            assert_eq!(found.by_customer_id, expected);
+            let name = if at == changed { "changed".to_owned() } else { format!("name {at}") };
+            let stored =
+                found.contact.map(|contact| (contact.number, contact.customer_id, contact.phone, contact.profile));
+            assert_eq!(stored, expected.map(|number| (number, format!("c{at}"), phone(at), profile(&name))));
+        }
     }
 }
 
