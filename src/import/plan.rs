@@ -283,9 +283,8 @@ impl<'b> Judge<'_, '_, 'b> {
             profile: None,
             times: FieldTimes::default(),
         };
-        // Mostly no ordinary field says anything new, and its cell need not be looked at.
-        let agrees = header.existing_takes_all
-            && asked.profile.is_some_and(|packed| stored.profile.agrees(packed, &header.numbers));
+        // Mostly no ordinary field says anything new, whether `existing` names it or not, and its cell need not be looked at.
+        let agrees = asked.profile.is_some_and(|packed| stored.profile.agrees(packed, &header.numbers));
         let places = if agrees { &header.special } else { &header.all };
         let before: Vec<(FieldNumber, &str)> = if agrees { Vec::new() } else { stored.profile.iter().collect() };
         let before = |number| before.binary_search_by_key(&number, |(at, _)| *at).map_or("", |at| before[at].1);
