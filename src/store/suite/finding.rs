@@ -104,7 +104,7 @@ async fn a_file_in_order_is_found_batch_after_batch(home: &dyn Home) {
     for batch in 0..4 {
         let rows: Vec<u64> = (1 + batch * BATCH..=(batch + 1) * BATCH).filter(|at| at % 7 != 0).collect();
         // Every tenth is beyond all contacts, and one is of a batch long past.
-        let at = |row: u64| if row % 10 == 0 { 10_000 + row } else { row };
+        let at = |row: u64| if row.is_multiple_of(10) { 10_000 + row } else { row };
         let mut numbers: Vec<u64> = rows.iter().map(|row| at(*row)).collect();
         numbers.push(3);
         let names: Vec<String> = numbers.iter().map(|at| format!("c{at}")).collect();
