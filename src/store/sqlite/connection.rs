@@ -67,6 +67,16 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     Ok(connection)
 }
 
+/// Has what SQLite sorts and cannot hold in memory written to this directory, in files without a name: contacts are to be nowhere but in
+/// the data directory. It is of the whole process; only a connection with `temp_store = FILE` makes use of it.
+pub(super) fn sort_in(connection: &Connection, directory: &Path) -> Result<(), StoreError> {
+    let sorting = || format!("choosing {} for what is sorted", directory.display());
+    let name = directory.to_str().ok_or_else(|| {
+        StoreError::Refused(format!("the data directory's name is not valid UTF-8: {}", directory.display()))
+    })?;
+    connection.pragma_update(None, "temp_store_directory", name).context(sorting)
+}
+
 /// Says what was being done when something failed, and decides whether it may work later.
 pub(super) trait Context<T> {
     /// Turns the error into the store's own; `what` is a phrase like `opening <path>`, never with contact data.

@@ -5,12 +5,12 @@
 //! that are elsewhere are searched for; where they are too many, the rest of the batch is looked up in the order of its keys, so that
 //! neighbours share pages.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
 use crate::import::{IdentityKeys, RowFound, StoredContact};
+use super::added::AddedKeys;
 use crate::store::Lookup;
-use crate::store::absent::Absent;
 
 /// So many rows of a batch may be elsewhere before it counts as one in another order.
 const STRAYS_ENOUGH: usize = 32;
@@ -20,8 +20,8 @@ const BY_CUSTOMER_ID: &str = "SELECT number FROM contact WHERE customer_id = ?1"
 pub(super) struct Finder<'a> {
     pub(super) connection: &'a Connection,
     pub(super) tag: ProgramTag,
-    /// Which keys need not be looked for.
-    pub(super) absent: Option<&'a Absent>,
+    /// What leads from keys to contacts where the program has no indexes at the moment.
+    pub(super) added: Option<&'a AddedKeys>,
 }
 
 impl Finder<'_> {
@@ -34,7 +34,9 @@ impl Finder<'_> {
         let rows = lookup.keys.len();
         let mut finding =
             Finding { lookup, tag: self.tag, found: vec![RowFound::default(); rows], phones: vec![None; rows] };
-        let (scanned, next_in_order) = self.in_order(&mut finding, next_in_order)?;
+        // Where there are no indexes, the file is hardly about contacts that there are.
+        let (scanned, next_in_order) =
+            if self.added.is_some() { (0, None) } else { self.in_order(&mut finding, next_in_order)? };
         self.by_customer_id(&mut finding, scanned)?;
         self.by_number(&mut finding, scanned)?;
         self.by_phone(&mut finding)?;
@@ -71,11 +73,11 @@ impl Finder<'_> {
                     // It is not where it was said to be.
                     _ if sought == Some(at) => None,
                     (Some(id), _) if id.tag == self.tag => Some(id.number),
-                    (None, Some(customer_id)) if !self.is_absent(customer_id) => {
+                    (None, Some(customer_id)) => {
                         strays += 1;
                         by_customer_id.query_row([customer_id], number).optional()?
                     }
-                    (Some(_), _) | (None, _) => None,
+                    (Some(_), _) | (None, None) => None,
                 };
                 let Some(number) = elsewhere else {
                     at += 1;
@@ -97,10 +99,6 @@ impl Finder<'_> {
         })
     }
 
-    fn is_absent(&self, customer_id: &str) -> bool {
-        self.absent.is_some_and(|absent| absent.customer_id(customer_id))
-    }
-
     /// For rows from `from` on, and for those before whose contact was found by its own id.
     fn by_customer_id(&self, finding: &mut Finding<'_>, from: usize) -> rusqlite::Result<()> {
         let asked = |(at, key): (usize, &IdentityKeys<'_>)| at >= from || key.signalvine_id.is_some();
@@ -110,8 +108,17 @@ impl Finder<'_> {
             .iter()
             .enumerate()
             .filter(|row| asked(*row) && found[row.0].by_customer_id.is_none())
-            .filter_map(|(at, key)| Some((at, key.customer_id.filter(|customer_id| !self.is_absent(customer_id))?)))
+            .filter_map(|(at, key)| Some((at, key.customer_id?)))
             .collect();
+        if let Some(added) = self.added {
+            let mut has_it = self.connection.prepare_cached("SELECT customer_id = ?2 FROM contact WHERE number = ?1")?;
+            for (at, customer_id) in wanted {
+                found[at].by_customer_id = added.find_customer_id(customer_id, |number| {
+                    has_it.query_row(params![number.get().cast_signed(), customer_id], is_so)
+                })?;
+            }
+            return Ok(());
+        }
         wanted.sort_unstable_by_key(|(_, customer_id)| *customer_id);
         let mut select = self.connection.prepare_cached(BY_CUSTOMER_ID)?;
         for (at, customer_id) in wanted {
@@ -146,14 +153,22 @@ impl Finder<'_> {
     fn by_phone(&self, finding: &mut Finding<'_>) -> rusqlite::Result<()> {
         let Finding { lookup, found, phones, .. } = finding;
         let asked = |row: &(usize, Phone)| lookup.wants_phone(&lookup.keys[row.0], &found[row.0], phones[row.0]);
-        let is_absent = |phone: Phone| self.absent.is_some_and(|absent| absent.phone(phone));
         let mut wanted: Vec<(usize, Phone)> = lookup
             .keys
             .iter()
             .enumerate()
             .filter_map(|(at, key)| Some((at, key.phone?)))
-            .filter(|row| asked(row) && !is_absent(row.1))
+            .filter(asked)
             .collect();
+        if let Some(added) = self.added {
+            let mut has_it = self.connection.prepare_cached("SELECT phone = ?2 FROM contact WHERE number = ?1")?;
+            for (at, phone) in wanted {
+                found[at].by_phone = added.find_phone(phone, |number| {
+                    has_it.query_row([number.get().cast_signed(), phone.digits().cast_signed()], is_so)
+                })?;
+            }
+            return Ok(());
+        }
         wanted.sort_unstable_by_key(|(_, phone)| *phone);
         let mut select = self.connection.prepare_cached("SELECT number FROM contact WHERE phone = ?1")?;
         for (at, phone) in wanted {
@@ -206,7 +221,13 @@ fn select() -> &'static str {
     "SELECT number, salt, phone, active, created_ms, customer_id, profile, times FROM contact"
 }
 
-fn number(row: &Row<'_>) -> rusqlite::Result<ContactNumber> {
+/// Whether a contact that may have a key has it: it may have none, too.
+fn is_so(row: &Row<'_>) -> rusqlite::Result<bool> {
+    Ok(row.get::<_, Option<bool>>(0)?.unwrap_or_default())
+}
+
+/// The number in the first column.
+pub(super) fn number(row: &Row<'_>) -> rusqlite::Result<ContactNumber> {
     let number: i64 = row.get(0)?;
     ContactNumber::new(number.cast_unsigned()).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }

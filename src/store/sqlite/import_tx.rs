@@ -10,22 +10,20 @@ use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
 use super::directory::ServingLock;
 use super::finding::Finder;
-use super::loading::Loading;
+use super::loading::{CACHE_KIB, Loading};
 use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
 use crate::command::Claim;
 use crate::contact::ContactNumber;
 use crate::import::{Change, Report, RowFound};
-use crate::store::absent::Absent;
 use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 
 /// How long a program's file knows what was applied: longer than any command waits to be told.
 const APPLIED_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
-/// The page cache of an import. Given back when it ends, because many programs may be open.
-const CACHE_KIB: u32 = 64 * 1024;
+/// The page cache of a connection between imports.
 const CACHE_KIB_IDLE: u32 = 2 * 1024;
 
 /// Bytes of randomness for one contact's salt.
@@ -41,8 +39,6 @@ pub(super) struct SqliteImport {
     context: ImportContext,
     now_ms: i64,
     counts: Stock,
-    /// Which keys need not be looked for, where the program was empty.
-    absent: Option<Absent>,
     loading: Loading,
     /// The contact that a file in the program's own order would be about next.
     next_in_order: Option<ContactNumber>,
@@ -79,13 +75,12 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         context,
         now_ms,
         counts,
-        absent: None,
         loading: Loading::Over,
         next_in_order: None,
         _lock: lock,
     };
     let connection = import.connection()?;
-    connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}; BEGIN IMMEDIATE")).context(beginning)?;
+    connection.execute_batch(&format!("{}; BEGIN IMMEDIATE", room(CACHE_KIB, "FILE"))).context(beginning)?;
     // Under the write lock: nobody else can be about to apply it.
     if let Some(report) = applied(connection, &claim)? {
         return Ok(Begin::AlreadyApplied(record::report_from_json(&report)?));
@@ -97,10 +92,7 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         })
         .context(beginning)?;
     import.counts = counts;
-    if counts.contacts == 0 {
-        import.absent = Some(Absent::of_empty_program());
-        import.loading = Loading::possible();
-    }
+    import.loading = Loading::of_program(counts.contacts);
     import.context.next_number = contact_number(counts.next_number)?;
     Ok(Begin::Open(Box::new(import)))
 }
@@ -127,13 +119,9 @@ impl ImportTx for SqliteImport {
     }
 
     fn lookup(&mut self, lookup: Lookup<'_>) -> Result<Vec<RowFound>, StoreError> {
-        if self.loading.lacks(lookup.keys) {
-            return Ok(vec![RowFound::default(); lookup.keys.len()]);
-        }
         let finding = || format!("looking contacts up for command {}", self.claim.command);
         let connection = self.connection.as_ref().ok_or_else(is_over)?;
-        self.loading.end(connection).context(finding)?;
-        let finder = Finder { connection, tag: self.context.tag, absent: self.absent.as_ref() };
+        let finder = Finder { connection, tag: self.context.tag, added: self.loading.keys() };
         let (found, next_in_order) = finder.find(lookup, self.next_in_order).context(finding)?;
         self.next_in_order = next_in_order;
         Ok(found)
@@ -145,9 +133,6 @@ impl ImportTx for SqliteImport {
         let mut salts = vec![0; additions * SALT_BYTES];
         getrandom::fill(&mut salts)
             .map_err(|error| StoreError::Fault(format!("the system gives no random bytes: {error}")))?;
-        if let Some(absent) = &self.absent {
-            absent.learn(&changes);
-        }
         let mut counts = self.counts;
         let now_ms = self.now_ms;
         let applying = || format!("applying changes of command {}", self.claim.command);
@@ -219,7 +204,7 @@ impl SqliteImport {
     fn end(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let undone = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") };
-        let shrink = format!("PRAGMA cache_size = -{CACHE_KIB_IDLE}; PRAGMA shrink_memory");
+        let shrink = format!("{}; PRAGMA shrink_memory", room(CACHE_KIB_IDLE, "MEMORY"));
         match undone.and_then(|()| connection.execute_batch(&shrink)) {
             Ok(()) => self.file.return_writer(connection),
             Err(error) => {
@@ -233,6 +218,11 @@ impl Drop for SqliteImport {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// How much memory a connection takes, and where it sorts what needs more.
+fn room(cache_kib: u32, sorts_in: &str) -> String {
+    format!("PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = {sorts_in}")
 }
 
 fn is_over() -> StoreError {

@@ -1,77 +1,79 @@
 //! The first load of a program: its unique indexes are taken away while contacts are added, and built when all are there, sorted and in one
-//! go. That takes a third of the time that it takes to put each key in its place.
+//! go. That takes a third of the time that it takes to put each key in its place, and it does not take longer for a contact the more there are.
 //!
-//! Without an index nobody can be looked up. So a load remembers the hashes of all keys that it has added. As long as nothing is asked for
-//! that could be one of them, nothing needs to be looked up; when something is, the indexes are built, and the import goes on as any
-//! other. It is all in the import's transaction: who reads meanwhile sees the indexes as they were, and so does who comes after one
-//! that was undone. Building a unique index checks all that it would have checked.
+//! Without an index nobody can be looked up. So a load remembers which contacts it gave which keys ([`AddedKeys`]); when these are too many,
+//! the indexes are built, and the import goes on as any other. It is all in the import's transaction: who reads meanwhile sees the
+//! indexes as they were, and so does who comes after one that was undone. Building a unique index checks all that it would have checked.
 
-use std::collections::HashSet;
-use std::hash::BuildHasher;
-
-use foldhash::{fast, quality};
 use rusqlite::Connection;
 
-use crate::import::{Addition, Change, IdentityKeys};
+use super::added::{AddedKeys, TooMany};
+use super::finding::number;
+use crate::contact::Phone;
+use crate::import::Change;
 
-/// A load has at most so many keys, two for a contact: what bounds the memory for their hashes, nine bytes each or twice that.
-const KEYS_MAX: usize = 600_000;
-/// And so many bytes of keys: they are sorted in memory when the indexes are built.
-const KEY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The page cache of an import. Given back when it ends, because many programs may be open.
+pub(super) const CACHE_KIB: u32 = 64 * 1024;
 
-/// A batch of fewer contacts than this is none of a load that is worth it.
+/// The same while there are no indexes: pages are added at the end then, and hardly read again. It bounds the memory in which keys
+/// are sorted, too.
+const CACHE_KIB_OF_LOAD: u32 = 16 * 1024;
+
+/// A batch that adds fewer contacts than this is none of a load that is worth it.
 const BATCH_CONTACTS_ENOUGH: usize = 1_000;
+
+/// A program that had more contacts before is loaded as any other: all of its keys would be learned and sorted again.
+const CONTACTS_BEFORE_MAX: i64 = 10_000;
 
 /// Whether an import is a load.
 pub(super) enum Loading {
-    /// It can become one: the program was empty, and all that was done so far is the first batch, with these keys.
-    Possible(Keys),
+    /// It can become one: the program had so many contacts, and the import has added so many.
+    Possible { before: i64, added: i64 },
     /// It is one: there are no indexes.
-    Going { keys: Keys, indexes: Vec<String> },
+    Going { keys: AddedKeys, indexes: Vec<String> },
     /// It is none, or none any more.
     Over,
 }
 
 impl Loading {
-    /// Of an import into a program without contacts.
-    pub(super) fn possible() -> Loading {
-        Loading::Possible(Keys::default())
+    /// Of an import into a program with so many contacts.
+    pub(super) fn of_program(contacts: i64) -> Loading {
+        if contacts <= CONTACTS_BEFORE_MAX { Loading::Possible { before: contacts, added: 0 } } else { Loading::Over }
     }
 
-    /// Whether nobody has any of these keys, without a look into the file. (It may be so and not be known.)
-    pub(super) fn lacks(&self, keys: &[IdentityKeys<'_>]) -> bool {
+    /// What takes the place of the indexes, if there are none.
+    pub(super) fn keys(&self) -> Option<&AddedKeys> {
         match self {
-            Loading::Going { keys: known, .. } => keys.iter().all(|key| known.lacks(key)),
-            Loading::Possible(_) | Loading::Over => false,
+            Loading::Going { keys, .. } => Some(keys),
+            Loading::Possible { .. } | Loading::Over => None,
         }
     }
 
     /// To be told of changes before they are made.
     pub(super) fn before(&mut self, connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
-        let additions = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
-        let goes_on = match self {
-            Loading::Possible(keys) if keys.are_none() => additions == changes.len(),
-            Loading::Possible(_) => {
-                let begins = additions == changes.len() && additions >= BATCH_CONTACTS_ENOUGH;
-                if begins {
-                    self.begin(connection)?;
-                }
-                begins
+        if let Loading::Possible { before, added } = self {
+            let additions = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
+            // A file of one batch is not worth it; and at least half of the keys are to be the file's.
+            if *added == 0 || additions < BATCH_CONTACTS_ENOUGH || *before > *added {
+                *added += i64::try_from(additions).unwrap_or(i64::MAX);
+                return Ok(());
             }
-            Loading::Going { keys, .. } => additions == changes.len() && !keys.are_enough(),
-            Loading::Over => return Ok(()),
-        };
-        if !goes_on {
-            self.end(connection)?;
-            *self = Loading::Over;
+            self.begin(connection)?;
         }
-        if let Loading::Possible(keys) | Loading::Going { keys, .. } = self {
-            keys.learn(changes);
+        if let Loading::Going { keys, .. } = self
+            && let Err(TooMany) = keys.learn(changes)
+        {
+            self.end(connection)?;
+            connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
         }
         Ok(())
     }
 
     fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let Some(keys) = keys_of_all(connection)? else {
+            *self = Loading::Over;
+            return Ok(());
+        };
         let mut select = connection.prepare(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'contact' AND sql IS NOT NULL",
         )?;
@@ -80,53 +82,34 @@ impl Loading {
         for (name, _) in &indexes {
             connection.execute_batch(&format!("DROP INDEX {name}"))?;
         }
-        if let Loading::Possible(keys) = std::mem::replace(self, Loading::Over) {
-            *self = Loading::Going { keys, indexes: indexes.into_iter().map(|(_, sql)| sql).collect() };
-        }
+        connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB_OF_LOAD}"))?;
+        *self = Loading::Going { keys, indexes: indexes.into_iter().map(|(_, sql)| sql).collect() };
         Ok(())
     }
 
     /// Builds the indexes, if there are none.
     pub(super) fn end(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if let Loading::Going { keys: _, indexes } = self {
+        if let Loading::Going { keys, indexes } = std::mem::replace(self, Loading::Over) {
+            // Its memory is wanted for sorting.
+            drop(keys);
             indexes.iter().try_for_each(|sql| connection.execute_batch(sql))?;
-            *self = Loading::Over;
         }
         Ok(())
     }
 }
 
-/// The hashes of keys that contacts have. Two keys with one hash are taken for the same, which costs a look.
-#[derive(Default)]
-pub(super) struct Keys {
-    known: HashSet<u64, fast::RandomState>,
-    hashes: quality::RandomState,
-    bytes: usize,
-}
-
-impl Keys {
-    fn are_none(&self) -> bool {
-        self.known.is_empty()
-    }
-
-    fn are_enough(&self) -> bool {
-        self.known.len() >= KEYS_MAX || self.bytes >= KEY_BYTES_MAX
-    }
-
-    fn learn(&mut self, changes: &[Change]) {
-        for change in changes {
-            let Change::Add(Addition { customer_id, phone, .. }) = change else { continue };
-            if !customer_id.is_empty() {
-                self.known.insert(self.hashes.hash_one(customer_id.as_str()));
-            }
-            self.known.insert(self.hashes.hash_one(phone));
-            self.bytes += customer_id.len() + size_of_val(phone);
+/// The keys of all contacts that there are, unless these are too many.
+fn keys_of_all(connection: &Connection) -> rusqlite::Result<Option<AddedKeys>> {
+    let mut keys = AddedKeys::default();
+    let mut select = connection.prepare("SELECT number, phone, customer_id FROM contact")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let number = number(row)?;
+        let phone = Phone::from_digits(row.get::<_, i64>(1)?.cast_unsigned());
+        let customer_id = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
+        if keys.learn_phone(number, phone).and_then(|()| keys.learn_customer_id(number, customer_id)).is_err() {
+            return Ok(None);
         }
     }
-
-    fn lacks(&self, IdentityKeys { signalvine_id, customer_id, phone }: &IdentityKeys<'_>) -> bool {
-        signalvine_id.is_none()
-            && customer_id.is_none_or(|customer_id| !self.known.contains(&self.hashes.hash_one(customer_id)))
-            && phone.is_none_or(|phone| !self.known.contains(&self.hashes.hash_one(phone)))
-    }
+    Ok(Some(keys))
 }

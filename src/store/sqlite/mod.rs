@@ -14,6 +14,7 @@
 
 mod accepting;
 mod accounts;
+mod added;
 mod asking;
 pub mod backup;
 mod changing;
@@ -129,6 +130,7 @@ impl SqliteStore {
         let (programs, payloads) = make_directories(&data)?;
         let lock = if let OpenAs::Server = open_as { Some(Arc::new(lock_to_serve(&data)?)) } else { None };
         let (catalogue, key) = open_catalogue(&data, master_key)?;
+        connection::sort_in(&catalogue, &data)?;
         let standing = standing(&moving::place(&data), &moving::marks(&catalogue)?, open_as)?;
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
         if open_as == OpenAs::Server && standing == Standing::Free {

@@ -1,0 +1,272 @@
+//! Which contacts may have a key, for a program whose unique indexes are not there while it is loaded.
+//!
+//! Of each key a part of its hash is remembered, and the number of the contact that was given it: six bytes, in tables that are never
+//! rebuilt. A contact's row tells whether it really has the key. So whatever is remembered too much costs a look, and nothing else.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
+use crate::contact::{ContactNumber, Phone};
+use crate::import::Change;
+
+/// So many slots has the first table of a kind of key, and each next one twice as many as the one before, up to the most.
+const SLOTS_LEAST: usize = 1 << 14;
+const SLOTS_MOST: usize = 1 << 22;
+
+/// With so many keys of a kind no other table is begun. That is eighty megabytes, and as much for the other kind.
+const KEYS_OF_A_KIND_MAX: usize = 12_000_000;
+
+/// Where keys are even, some bucket of the last table is full when a fourth of all slots is taken or more. If it is much less,
+/// many contacts have had the same key, which would have to be asked one after the other.
+const SLOTS_FOR_A_KEY_MAX: usize = 8;
+
+/// There are more keys than are remembered, or one has been had by too many contacts: what was learned does not tell of all.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+/// The keys of a program's contacts.
+#[derive(Default)]
+pub(super) struct AddedKeys {
+    customer_ids: Numbers,
+    phones: Numbers,
+    hashes: RandomState,
+}
+
+impl AddedKeys {
+    /// Takes over the keys that changes give to contacts, unless they are too many. What they take away stays.
+    pub(super) fn learn(&mut self, changes: &[Change]) -> Result<(), TooMany> {
+        for change in changes {
+            let (number, customer_id, phone) = match change {
+                Change::Add(addition) => (addition.number, Some(&addition.customer_id), Some(addition.phone)),
+                Change::Update(update) => (update.number, update.customer_id.as_ref(), update.phone),
+            };
+            if let Some(customer_id) = customer_id {
+                self.learn_customer_id(number, customer_id)?;
+            }
+            if let Some(phone) = phone {
+                self.learn_phone(number, phone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// That a contact has this `customer_id`; a blank one is none.
+    pub(super) fn learn_customer_id(&mut self, number: ContactNumber, customer_id: &str) -> Result<(), TooMany> {
+        if customer_id.is_empty() { Ok(()) } else { self.customer_ids.insert(self.hashes.hash_one(customer_id), number) }
+    }
+
+    /// That a contact has this phone.
+    pub(super) fn learn_phone(&mut self, number: ContactNumber, phone: Phone) -> Result<(), TooMany> {
+        self.phones.insert(self.hashes.hash_one(phone.digits()), number)
+    }
+
+    /// The contact that has a `customer_id`: `has_it` looks whether one that may have it does.
+    pub(super) fn find_customer_id<E>(
+        &self,
+        customer_id: &str,
+        has_it: impl FnMut(ContactNumber) -> Result<bool, E>,
+    ) -> Result<Option<ContactNumber>, E> {
+        self.customer_ids.find(self.hashes.hash_one(customer_id), has_it)
+    }
+
+    /// The contact that has a phone: `has_it` looks whether one that may have it does.
+    pub(super) fn find_phone<E>(
+        &self,
+        phone: Phone,
+        has_it: impl FnMut(ContactNumber) -> Result<bool, E>,
+    ) -> Result<Option<ContactNumber>, E> {
+        self.phones.find(self.hashes.hash_one(phone.digits()), has_it)
+    }
+}
+
+/// Numbers of contacts by a hash. Tables are filled one after the other and never rebuilt: growing would need the whole hashes, and
+/// for a moment twice the memory.
+#[derive(Default)]
+struct Numbers {
+    tables: Vec<Table>,
+}
+
+impl Numbers {
+    fn insert(&mut self, hash: u64, number: ContactNumber) -> Result<(), TooMany> {
+        let number = u32::try_from(number.get()).map_err(|_| TooMany)?;
+        // The first with room in the key's bucket: so a bucket that is not full ends the search in `find`.
+        if self.tables.iter_mut().any(|table| table.insert(hash, number)) {
+            return Ok(());
+        }
+        let last = self.tables.last().map_or(0, |last| last.tags.len());
+        let slots: usize = self.tables.iter().map(|table| table.tags.len()).sum();
+        let held = slots - self.tables.iter().map(|table| table.free).sum::<usize>();
+        if held >= KEYS_OF_A_KIND_MAX || slots > held * SLOTS_FOR_A_KEY_MAX {
+            return Err(TooMany);
+        }
+        let mut table = Table::with_slots((last * 2).clamp(SLOTS_LEAST, SLOTS_MOST));
+        table.insert(hash, number);
+        self.tables.push(table);
+        Ok(())
+    }
+
+    fn find<E>(
+        &self,
+        hash: u64,
+        mut has_it: impl FnMut(ContactNumber) -> Result<bool, E>,
+    ) -> Result<Option<ContactNumber>, E> {
+        for table in &self.tables {
+            let Bucket { tags, numbers } = table.bucket(hash);
+            if contains(tags, tag(hash)) {
+                for (_, number) in tags.iter().zip(numbers).filter(|(held, _)| **held == tag(hash)) {
+                    let number = ContactNumber::new(u64::from(*number));
+                    if let Some(number) = number
+                        && has_it(number)?
+                    {
+                        return Ok(Some(number));
+                    }
+                }
+            }
+            if tags[BUCKET_SLOTS - 1] == 0 {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A key has its place anywhere in one bucket, whose tags are compared in one go.
+const BUCKET_SLOTS: usize = 16;
+
+struct Table {
+    /// Sixteen bits of each key's hash, none of them zero, or zero for a slot that is free. Buckets are filled from their beginning.
+    tags: Vec<u16>,
+    /// Whose it is.
+    numbers: Vec<u32>,
+    free: usize,
+}
+
+struct Bucket<'a> {
+    tags: &'a [u16; BUCKET_SLOTS],
+    numbers: &'a [u32; BUCKET_SLOTS],
+}
+
+impl Table {
+    fn with_slots(slots: usize) -> Table {
+        Table { tags: vec![0; slots], numbers: vec![0; slots], free: slots }
+    }
+
+    /// Whether it is there now: not if it was not, and the key's bucket is full.
+    fn insert(&mut self, hash: u64, number: u32) -> bool {
+        let at = self.bucket_at(hash);
+        let tags = &mut self.tags.as_chunks_mut::<BUCKET_SLOTS>().0[at];
+        let numbers = &mut self.numbers.as_chunks_mut::<BUCKET_SLOTS>().0[at];
+        if contains(tags, tag(hash)) && tags.iter().zip(&*numbers).any(|held| held == (&tag(hash), &number)) {
+            return true;
+        }
+        let Some(slot) = tags.iter().position(|tag| *tag == 0) else { return false };
+        tags[slot] = tag(hash);
+        numbers[slot] = number;
+        self.free -= 1;
+        true
+    }
+
+    fn bucket(&self, hash: u64) -> Bucket<'_> {
+        let at = self.bucket_at(hash);
+        Bucket {
+            tags: &self.tags.as_chunks::<BUCKET_SLOTS>().0[at],
+            numbers: &self.numbers.as_chunks::<BUCKET_SLOTS>().0[at],
+        }
+    }
+
+    /// The number of slots is a power of two.
+    fn bucket_at(&self, hash: u64) -> usize {
+        let buckets = self.tags.len() / BUCKET_SLOTS;
+        usize::try_from(hash & (buckets as u64 - 1)).unwrap_or_default()
+    }
+}
+
+/// None of the bits that choose the bucket.
+fn tag(hash: u64) -> u16 {
+    let [.., high, highest] = hash.to_le_bytes();
+    u16::from_le_bytes([high, highest]).max(1)
+}
+
+/// Without a branch, so that it becomes one comparison.
+fn contains(tags: &[u16; BUCKET_SLOTS], tag: u16) -> bool {
+    tags.iter().fold(false, |found, held| found | (*held == tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn number(number: u64) -> ContactNumber {
+        ContactNumber::new(number).expect("in range")
+    }
+
+    fn phone(at: u64) -> Phone {
+        Phone::from_digits(12_120_000_000 + at)
+    }
+
+    #[test]
+    fn each_key_leads_to_its_contact_and_a_stranger_hardly_to_any() {
+        const CONTACTS: u64 = 300_000;
+        let mut keys = AddedKeys::default();
+        for at in 1..=CONTACTS {
+            keys.learn_phone(number(at), phone(at)).expect("room");
+            keys.learn_customer_id(number(at), &format!("C{at}")).expect("room");
+        }
+        for at in 1..=CONTACTS {
+            let is_it = |found| Ok::<_, Infallible>(found == number(at));
+            assert_eq!(keys.find_phone(phone(at), is_it), Ok(Some(number(at))));
+            assert_eq!(keys.find_customer_id(&format!("C{at}"), is_it), Ok(Some(number(at))));
+        }
+        let mut looks = 0;
+        for at in CONTACTS + 1..=2 * CONTACTS {
+            let mut looked = |_| {
+                looks += 1;
+                Ok::<_, Infallible>(false)
+            };
+            assert_eq!(keys.find_phone(phone(at), &mut looked), Ok(None));
+            assert_eq!(keys.find_customer_id(&format!("C{at}"), &mut looked), Ok(None));
+        }
+        assert!(looks < 2 * CONTACTS / 100, "{looks} looks in vain");
+    }
+
+    #[test]
+    fn all_who_were_given_a_key_are_asked_in_turn() {
+        let mut keys = AddedKeys::default();
+        for at in 1..=10 {
+            keys.learn_phone(number(at), phone(7)).expect("room");
+        }
+        let mut asked = Vec::new();
+        let found = keys.find_phone(phone(7), |number| {
+            asked.push(number.get());
+            Ok::<_, Infallible>(number.get() == 9)
+        });
+        assert_eq!(found, Ok(Some(number(9))));
+        assert_eq!(asked, (1..=9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_key_that_goes_round_is_not_remembered_for_ever() {
+        let mut keys = AddedKeys::default();
+        for _ in 1..=1_000_000 {
+            keys.learn_phone(number(1), phone(7)).expect("known already");
+        }
+        let learned = (1..=1_000_000).find(|at| keys.learn_phone(number(*at), phone(7)).is_err());
+        assert_eq!(learned, Some(BUCKET_SLOTS as u64 + 1));
+        assert_eq!(keys.phones.tables.len(), 1);
+        let mut others = AddedKeys::default();
+        (1..=1_000_000).for_each(|at| others.learn_phone(number(at), phone(at)).expect("room"));
+        let learned = (1..=1_000_000).find(|at| others.learn_phone(number(*at), phone(7)).is_err());
+        assert!(learned.is_some_and(|at| at < 1_000), "{learned:?}");
+    }
+
+    #[test]
+    fn a_blank_is_no_key_and_a_number_that_has_no_room_is_told() {
+        let mut keys = AddedKeys::default();
+        keys.learn_customer_id(number(1), "").expect("nothing to learn");
+        assert_eq!(keys.find_customer_id("", |_| Ok::<_, Infallible>(true)), Ok(None));
+        keys.learn_phone(number(u64::from(u32::MAX) + 1), phone(1)).expect_err("too high a number");
+    }
+}
