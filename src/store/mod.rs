@@ -3,7 +3,6 @@
 //! The trait speaks in whole imports (begin, look up a batch, apply a batch, commit or roll back), so that each home can
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
-mod absent;
 mod account_page;
 pub(crate) mod moving;
 pub mod postgres;

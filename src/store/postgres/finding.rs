@@ -13,11 +13,11 @@ use foldhash::fast::RandomState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::absent::Absent;
 use super::connection::Context;
 use super::contacts::contact_number;
 use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
 use crate::import::{IdentityKeys, RowFound, StoredContact};
-use crate::store::absent::Absent;
 use crate::store::{Lookup, StoreError};
 use crate::tenant::ProgramId;
 

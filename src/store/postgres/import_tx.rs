@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::absent::Absent;
 use super::ahead::Ahead;
 use super::connection::{Context, IMPORT_ANSWERED_WITHIN, within};
 use super::contacts::contact_number;
@@ -16,7 +17,6 @@ use super::import_connection::ImportConnection;
 use super::{Shared, accounts, blocking, payloads, queue};
 use crate::command::Claim;
 use crate::import::{Change, Report, RowFound};
-use crate::store::absent::Absent;
 use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 

@@ -6,6 +6,7 @@
 //!
 //! Its calls need a multi-threaded runtime: the blocking ones wait for the pool's tasks.
 
+mod absent;
 mod accepted;
 mod accepting;
 mod accounts;

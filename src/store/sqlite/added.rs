@@ -1,6 +1,6 @@
 //! Which contacts may have a key, for a program whose unique indexes are not there while it is loaded.
 //!
-//! Of each key a part of its hash is remembered, and the number of the contact that was given it: six bytes, in tables that are never
+//! Of each key a part of its hash is remembered, and the number of the contact that was given it: five bytes, in tables that are never
 //! rebuilt. A contact's row tells whether it really has the key. So whatever is remembered too much costs a look, and nothing else.
 
 use std::hash::BuildHasher;
@@ -12,9 +12,9 @@ use crate::import::Change;
 
 /// So many slots has the first table of a kind of key, and each next one twice as many as the one before, up to the most.
 const SLOTS_LEAST: usize = 1 << 14;
-const SLOTS_MOST: usize = 1 << 22;
+const SLOTS_MOST: usize = 1 << 21;
 
-/// With so many keys of a kind no other table is begun. That is eighty megabytes, and as much for the other kind.
+/// With so many keys of a kind no other table is begun. That is seventy megabytes, and as much for the other kind.
 const KEYS_OF_A_KIND_MAX: usize = 12_000_000;
 
 /// Where keys are even, some bucket of the last table is full when a fourth of all slots is taken or more. If it is much less,
@@ -53,7 +53,11 @@ impl AddedKeys {
 
     /// That a contact has this `customer_id`; a blank one is none.
     pub(super) fn learn_customer_id(&mut self, number: ContactNumber, customer_id: &str) -> Result<(), TooMany> {
-        if customer_id.is_empty() { Ok(()) } else { self.customer_ids.insert(self.hashes.hash_one(customer_id), number) }
+        if customer_id.is_empty() {
+            Ok(())
+        } else {
+            self.customer_ids.insert(self.hashes.hash_one(customer_id), number)
+        }
     }
 
     /// That a contact has this phone.
@@ -85,13 +89,18 @@ impl AddedKeys {
 #[derive(Default)]
 struct Numbers {
     tables: Vec<Table>,
+    /// The first number that was given; the others are remembered by how much higher they are.
+    first: u64,
 }
 
 impl Numbers {
     fn insert(&mut self, hash: u64, number: ContactNumber) -> Result<(), TooMany> {
-        let number = u32::try_from(number.get()).map_err(|_| TooMany)?;
+        if self.tables.is_empty() {
+            self.first = number.get();
+        }
+        let offset = number.get().checked_sub(self.first).and_then(Offset::new).ok_or(TooMany)?;
         // The first with room in the key's bucket: so a bucket that is not full ends the search in `find`.
-        if self.tables.iter_mut().any(|table| table.insert(hash, number)) {
+        if self.tables.iter_mut().any(|table| table.insert(hash, offset)) {
             return Ok(());
         }
         let last = self.tables.last().map_or(0, |last| last.tags.len());
@@ -101,7 +110,7 @@ impl Numbers {
             return Err(TooMany);
         }
         let mut table = Table::with_slots((last * 2).clamp(SLOTS_LEAST, SLOTS_MOST));
-        table.insert(hash, number);
+        table.insert(hash, offset);
         self.tables.push(table);
         Ok(())
     }
@@ -112,11 +121,10 @@ impl Numbers {
         mut has_it: impl FnMut(ContactNumber) -> Result<bool, E>,
     ) -> Result<Option<ContactNumber>, E> {
         for table in &self.tables {
-            let Bucket { tags, numbers } = table.bucket(hash);
+            let Bucket { tags, offsets } = table.bucket(hash);
             if contains(tags, tag(hash)) {
-                for (_, number) in tags.iter().zip(numbers).filter(|(held, _)| **held == tag(hash)) {
-                    let number = ContactNumber::new(u64::from(*number));
-                    if let Some(number) = number
+                for (_, offset) in tags.iter().zip(offsets).filter(|(held, _)| **held == tag(hash)) {
+                    if let Some(number) = ContactNumber::new(self.first + offset.get())
                         && has_it(number)?
                     {
                         return Ok(Some(number));
@@ -138,31 +146,47 @@ struct Table {
     /// Sixteen bits of each key's hash, none of them zero, or zero for a slot that is free. Buckets are filled from their beginning.
     tags: Vec<u16>,
     /// Whose it is.
-    numbers: Vec<u32>,
+    offsets: Vec<Offset>,
     free: usize,
+}
+
+/// A number of up to 24 bits, in three bytes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Offset([u8; 3]);
+
+impl Offset {
+    fn new(offset: u64) -> Option<Offset> {
+        let [low, middle, high, rest @ ..] = offset.to_le_bytes();
+        (rest == [0; 5]).then_some(Offset([low, middle, high]))
+    }
+
+    fn get(self) -> u64 {
+        let Offset([low, middle, high]) = self;
+        u64::from(u32::from_le_bytes([low, middle, high, 0]))
+    }
 }
 
 struct Bucket<'a> {
     tags: &'a [u16; BUCKET_SLOTS],
-    numbers: &'a [u32; BUCKET_SLOTS],
+    offsets: &'a [Offset; BUCKET_SLOTS],
 }
 
 impl Table {
     fn with_slots(slots: usize) -> Table {
-        Table { tags: vec![0; slots], numbers: vec![0; slots], free: slots }
+        Table { tags: vec![0; slots], offsets: vec![Offset::default(); slots], free: slots }
     }
 
     /// Whether it is there now: not if it was not, and the key's bucket is full.
-    fn insert(&mut self, hash: u64, number: u32) -> bool {
+    fn insert(&mut self, hash: u64, offset: Offset) -> bool {
         let at = self.bucket_at(hash);
         let tags = &mut self.tags.as_chunks_mut::<BUCKET_SLOTS>().0[at];
-        let numbers = &mut self.numbers.as_chunks_mut::<BUCKET_SLOTS>().0[at];
-        if contains(tags, tag(hash)) && tags.iter().zip(&*numbers).any(|held| held == (&tag(hash), &number)) {
+        let offsets = &mut self.offsets.as_chunks_mut::<BUCKET_SLOTS>().0[at];
+        if contains(tags, tag(hash)) && tags.iter().zip(&*offsets).any(|held| held == (&tag(hash), &offset)) {
             return true;
         }
         let Some(slot) = tags.iter().position(|tag| *tag == 0) else { return false };
         tags[slot] = tag(hash);
-        numbers[slot] = number;
+        offsets[slot] = offset;
         self.free -= 1;
         true
     }
@@ -171,7 +195,7 @@ impl Table {
         let at = self.bucket_at(hash);
         Bucket {
             tags: &self.tags.as_chunks::<BUCKET_SLOTS>().0[at],
-            numbers: &self.numbers.as_chunks::<BUCKET_SLOTS>().0[at],
+            offsets: &self.offsets.as_chunks::<BUCKET_SLOTS>().0[at],
         }
     }
 
@@ -267,6 +291,10 @@ mod tests {
         let mut keys = AddedKeys::default();
         keys.learn_customer_id(number(1), "").expect("nothing to learn");
         assert_eq!(keys.find_customer_id("", |_| Ok::<_, Infallible>(true)), Ok(None));
-        keys.learn_phone(number(u64::from(u32::MAX) + 1), phone(1)).expect_err("too high a number");
+        keys.learn_phone(number(5), phone(1)).expect("the first number");
+        keys.learn_phone(number(5 + (1 << 24)), phone(2)).expect_err("too high a number");
+        keys.learn_phone(number(4), phone(3)).expect_err("too low a number");
+        keys.learn_phone(number(4 + (1 << 24)), phone(4)).expect("the highest");
+        assert_eq!(keys.find_phone(phone(4), |_| Ok::<_, Infallible>(true)), Ok(Some(number(4 + (1 << 24)))));
     }
 }

@@ -7,9 +7,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::added::AddedKeys;
 use crate::contact::{ContactId, ContactNumber, FieldTimes, Phone, Profile, ProgramTag};
 use crate::import::{IdentityKeys, RowFound, StoredContact};
-use super::added::AddedKeys;
 use crate::store::Lookup;
 
 /// So many rows of a batch may be elsewhere before it counts as one in another order.
@@ -111,7 +111,8 @@ impl Finder<'_> {
             .filter_map(|(at, key)| Some((at, key.customer_id?)))
             .collect();
         if let Some(added) = self.added {
-            let mut has_it = self.connection.prepare_cached("SELECT customer_id = ?2 FROM contact WHERE number = ?1")?;
+            let mut has_it =
+                self.connection.prepare_cached("SELECT customer_id = ?2 FROM contact WHERE number = ?1")?;
             for (at, customer_id) in wanted {
                 found[at].by_customer_id = added.find_customer_id(customer_id, |number| {
                     has_it.query_row(params![number.get().cast_signed(), customer_id], is_so)
@@ -153,13 +154,8 @@ impl Finder<'_> {
     fn by_phone(&self, finding: &mut Finding<'_>) -> rusqlite::Result<()> {
         let Finding { lookup, found, phones, .. } = finding;
         let asked = |row: &(usize, Phone)| lookup.wants_phone(&lookup.keys[row.0], &found[row.0], phones[row.0]);
-        let mut wanted: Vec<(usize, Phone)> = lookup
-            .keys
-            .iter()
-            .enumerate()
-            .filter_map(|(at, key)| Some((at, key.phone?)))
-            .filter(asked)
-            .collect();
+        let mut wanted: Vec<(usize, Phone)> =
+            lookup.keys.iter().enumerate().filter_map(|(at, key)| Some((at, key.phone?))).filter(asked).collect();
         if let Some(added) = self.added {
             let mut has_it = self.connection.prepare_cached("SELECT phone = ?2 FROM contact WHERE number = ?1")?;
             for (at, phone) in wanted {

@@ -8,7 +8,8 @@ use super::*;
 scenes![
     contacts_are_found_in_any_order,
     a_file_in_order_is_found_batch_after_batch,
-    a_first_load_finds_what_it_has_added
+    a_first_load_finds_what_it_has_added,
+    a_load_into_a_small_program_finds_who_was_there_and_who_moved
 ];
 
 /// Contacts of the program; every fifth has no `customer_id`.
@@ -168,4 +169,49 @@ async fn a_first_load_finds_what_it_has_added(home: &dyn Home) {
     let found = look_up(&mut *tx, &[customer_id("c7999"), by_phone(0), by_phone(7)]);
     let numbers = (found[0].by_customer_id, found[1].by_phone, found[2].by_phone);
     assert_eq!(numbers, (Some(number(7_999)), Some(number(7)), None));
+}
+
+/// A phone goes from one contact to the next, more often than a load remembers; then names do.
+async fn a_load_into_a_small_program_finds_who_was_there_and_who_moved(home: &dyn Home) {
+    const BATCH: u64 = 2_000;
+    const BEFORE: u64 = 1_500;
+    const MOVES: u64 = 100;
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    import(&*store, &tenant, 1, &(1..=BEFORE).map(addition).collect::<Vec<_>>(), NOW).await;
+    accept(&*store, &tenant, 2).await;
+    let claim = claim(&*store).await;
+    let mut tx = begin(&*store, &claim, NOW);
+    let by_phone = |at| IdentityKeys { phone: Some(phone(at)), ..IdentityKeys::default() };
+    let both =
+        [customer_id("c7"), by_phone(8), customer_id("c1600"), by_phone(1_601), customer_id("nobody"), by_phone(0)];
+    let numbers = |found: &[RowFound]| -> Vec<Option<u64>> {
+        found.iter().map(|found| found.by_customer_id.or(found.by_phone).map(ContactNumber::get)).collect()
+    };
+    for batch in 0..3 {
+        let from = BEFORE + 1 + batch * BATCH;
+        tx.apply((from..from + BATCH).map(addition).collect()).expect("applied");
+        let found = look_up(&mut *tx, &both);
+        assert_eq!(numbers(&found), [Some(7), Some(8), Some(1_600), Some(1_601), None, None], "batch {batch}");
+        assert_eq!(found[0].contact.as_ref().map(|contact| contact.phone), Some(phone(7)));
+    }
+    for at in 1..=MOVES {
+        let (taken, given_up) = (phone(0), phone(100_000 + at));
+        tx.apply(vec![Change::Update(Update { phone: Some(taken), ..unchanged(at) })]).expect("applied");
+        let found = look_up(&mut *tx, &[by_phone(0), by_phone(at)]);
+        assert_eq!(numbers(&found), [Some(at), None]);
+        tx.apply(vec![Change::Update(Update { phone: Some(given_up), ..unchanged(at) })]).expect("applied");
+        assert_eq!(numbers(&look_up(&mut *tx, &[by_phone(0), by_phone(100_000 + at)])), [None, Some(at)]);
+    }
+    let renamed = Update { customer_id: Some("renamed".to_owned()), ..unchanged(7) };
+    let taker = Update { customer_id: Some("c7".to_owned()), ..unchanged(1_600) };
+    tx.apply(vec![Change::Update(renamed), Change::Update(taker)]).expect("applied");
+    let found = look_up(&mut *tx, &[customer_id("c7"), customer_id("renamed"), customer_id("c1600")]);
+    assert_eq!(numbers(&found), [Some(1_600), Some(7), None]);
+    let last = BEFORE + 3 * BATCH + 1;
+    tx.apply((last..last + BATCH).map(addition).collect()).expect("applied");
+    assert_eq!(numbers(&look_up(&mut *tx, &[customer_id(&format!("c{last}"))])), [Some(last)]);
+    tx.commit(&report(4 * BATCH)).expect("committed");
+    store.finish(&claim, &report(4 * BATCH), "trace", NOW).await.expect("finished");
+    assert_eq!(page(&*store, &tenant, ALL).await.total, BEFORE + 4 * BATCH);
 }
