@@ -4,6 +4,7 @@
 //! This is for signatures only. It is no case folding, and nothing that decides whether two names are equal.
 
 use memchr::memchr3;
+use simdutf8::basic::from_utf8;
 
 /// How much is lower-cased at a time, in bytes.
 const CHUNK_BYTES: usize = 8 * 1024;
@@ -27,7 +28,7 @@ impl Casing {
         if self == Self::Ascii || text.is_ascii() {
             return ascii(text, sink);
         }
-        match (str::from_utf8(text), self) {
+        match (from_utf8(text), self) {
             (Err(_), _) | (_, Self::Ascii) => ascii(text, sink),
             (Ok(text), Self::PlainSigma) => plain_sigma(text, sink),
             (Ok(text), Self::Full) => full(text, sink),
@@ -40,7 +41,7 @@ pub(super) fn distinct<const N: usize>(lines: [&[u8]; N]) -> &'static [Casing] {
     if lines.iter().all(|line| line.is_ascii()) {
         return &[Casing::Full];
     }
-    let Ok(texts) = lines.iter().map(|line| str::from_utf8(line)).collect::<Result<Vec<_>, _>>() else {
+    let Ok(texts) = lines.iter().map(|line| from_utf8(line)).collect::<Result<Vec<_>, _>>() else {
         return &[Casing::Ascii];
     };
     if texts.iter().any(|text| text.contains(CAPITAL_SIGMA)) {
@@ -84,19 +85,34 @@ fn plain_sigma(text: &str, sink: &mut impl FnMut(&[u8])) {
 
 /// `char::to_lowercase` alone would do, but in text with a few accents it takes several times as long.
 fn push_lowered(text: &str, lowered: &mut String) {
-    let mut rest = text;
-    while let Some(letter) = rest.chars().next() {
-        let plain = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
-        if plain > 0 {
-            let start = lowered.len();
-            lowered.push_str(&rest[..plain]);
-            lowered[start..].make_ascii_lowercase();
-            rest = &rest[plain..];
-        } else {
+    let (mut copied, mut at) = (0, 0);
+    while let Some((place, letter)) = next_beyond_ascii(text, at) {
+        at = place + letter.len_utf8();
+        // Most are small letters already, and are copied with what stands around them.
+        if !letter.to_lowercase().eq([letter]) {
+            push_ascii_lowered(&text[copied..place], lowered);
             lowered.extend(letter.to_lowercase());
-            rest = &rest[letter.len_utf8()..];
+            copied = at;
         }
     }
+    push_ascii_lowered(&text[copied..], lowered);
+}
+
+/// Letters beyond ASCII stay as they are.
+fn push_ascii_lowered(text: &str, lowered: &mut String) {
+    let start = lowered.len();
+    lowered.push_str(text);
+    lowered[start..].make_ascii_lowercase();
+}
+
+/// The next letter beyond ASCII from a place on, and where it is.
+fn next_beyond_ascii(text: &str, from: usize) -> Option<(usize, char)> {
+    const STEP: usize = 32;
+    let bytes = &text.as_bytes()[from..];
+    // In steps, because a whole one is looked at in one go.
+    let steps = bytes.as_chunks::<STEP>().0.iter().take_while(|step| step.is_ascii()).count() * STEP;
+    let place = from + steps + bytes[steps..].iter().position(|byte| !byte.is_ascii())?;
+    Some((place, text[place..].chars().next()?))
 }
 
 /// Only a sigma is lower-cased by what stands around it, so all other text takes the way that is blind to context.

@@ -117,7 +117,7 @@ pub fn read_with_long<'a>(body: &'a [u8], long: &str) -> Result<Json<'a>, JsonFa
 }
 
 fn read_in_way<'a>(body: &'a [u8], long: Option<&str>) -> Result<Json<'a>, JsonFault> {
-    let text = str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
+    let text = simdutf8::compat::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
     if let Some(detail) = unlikely_beginning(text) {
         return Err(JsonFault::Bad { line: 1, column: 0, detail: detail.to_owned() });
     }
