@@ -1,9 +1,13 @@
-//! The binary: arguments in, exit code out.
+//! The binary: its memory, arguments in, exit code out.
 
 /// Twice as quick as glibc's on the import path, and steady over hours.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Where the system gives them to everybody, each little that an allocator uses of 2 MiB is 2 MiB. A kernel that does not know how to
+    // do without goes on with them.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     roster::cli::run()
 }

@@ -254,3 +254,23 @@ fn a_service_manager_is_told_that_it_is_ready_that_it_lives_and_that_it_stops() 
     manager.set_nonblocking(true).expect("set");
     manager.recv(&mut [0; 9]).expect_err("that was the last word");
 }
+
+/// A page of 2 MiB for each little that is used doubled the memory of a service.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_service_has_no_huge_pages() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let served = Served::start(dir.path(), "127.0.0.1:0");
+    let file = |name: &str| {
+        let path = format!("/proc/{}/{name}", served.child.id());
+        std::fs::read_to_string(&path).expect("it runs")
+    };
+    let (status, sizes) = (file("status"), file("smaps_rollup"));
+    let line = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("Linux 5.0 or newer tells it");
+        line.trim().to_owned()
+    };
+    assert_eq!(line(&status, "THP_enabled:"), "0", "it refuses them, wherever the system gives them unasked");
+    assert_eq!(line(&sizes, "AnonHugePages:"), "0 kB", "nor has it asked for any before");
+    assert_eq!(served.stop(), Some(0));
+}

@@ -66,7 +66,7 @@ async fn accept_json(state: &HttpState, path: &PathId, signed: Signed) -> Result
         program: program.id,
         key,
         options: request.options,
-        payload: Payload::text(request.participants),
+        payload: Payload::Held(request.participants),
         upload,
     };
     take_on(state, &signed, import).await
@@ -183,17 +183,15 @@ pub(super) fn idempotency_key(signed: &Signed) -> Result<Option<IdempotencyKey>,
 /// Bodies above this size are parsed on a thread for long work.
 const PARSE_APART_BYTES: usize = 64 * 1024;
 
-async fn read_body(signed: Signed, program: ProgramId) -> Result<(Signed, ImportRequest), Refused> {
-    let is_small = signed.body.len() <= PARSE_APART_BYTES;
-    let read = move || (read_import(&signed.body, program), signed);
-    let (request, mut signed) = if is_small {
-        read()
+async fn read_body(mut signed: Signed, program: ProgramId) -> Result<(Signed, ImportRequest), Refused> {
+    // Nobody else has it, so it is not copied.
+    let body = Vec::from(std::mem::take(&mut signed.body));
+    let request = if body.len() <= PARSE_APART_BYTES {
+        read_import(body, program)
     } else {
-        let read = tokio::task::spawn_blocking(read).await;
+        let read = tokio::task::spawn_blocking(move || read_import(body, program)).await;
         read.map_err(|_| Refused::Fault("reading the body panicked".to_owned()))?
     };
-    // The CSV has been copied out of it.
-    signed.body = bytes::Bytes::new();
     Ok((signed, request.map_err(Problem::of_faults)?))
 }
 

@@ -3,12 +3,14 @@
 //! Reading tells every fault with its JSON pointer, not only the first.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Number;
 
 use super::json::{Json, JsonFault, read_with_long};
+use super::unescaping::keep_unescaped;
 use crate::import::{Existing, ImportOptions, Limits, Mode, New};
 use crate::problem::{At, Code, Fault};
 use crate::tenant::ProgramId;
@@ -21,12 +23,32 @@ pub(super) const FAULTS_MAX: usize = 1_000;
 pub struct ImportRequest {
     /// The four options.
     pub options: ImportOptions,
-    /// The CSV.
-    pub participants: String,
+    /// The CSV, in UTF-8.
+    pub participants: Vec<u8>,
 }
 
-/// Reads a body that was sent to a program's path; all that is wrong with it is told.
-pub fn read_import(body: &[u8], program: ProgramId) -> Result<ImportRequest, Vec<Fault>> {
+/// Where the CSV of a body is.
+enum Csv {
+    /// In the body, with its escapes.
+    Within(Range<usize>),
+    /// Copied out of it.
+    Apart(String),
+}
+
+/// Reads a body that was sent to a program's path; all that is wrong with it is told. The CSV takes the body's place in memory.
+pub fn read_import(mut body: Vec<u8>, program: ProgramId) -> Result<ImportRequest, Vec<Fault>> {
+    let (options, csv) = read_members(&body, program)?;
+    let participants = match csv {
+        Csv::Apart(text) => text.into_bytes(),
+        Csv::Within(inside) => {
+            keep_unescaped(&mut body, inside).ok_or_else(|| json_faults(half_a_pair()))?;
+            body
+        }
+    };
+    Ok(ImportRequest { options, participants })
+}
+
+fn read_members(body: &[u8], program: ProgramId) -> Result<(ImportOptions, Csv), Vec<Fault>> {
     let document = read_with_long(body, "participants").map_err(json_faults)?;
     let mut faults = Faults::default();
     let Json::Object(members) = document else {
@@ -45,11 +67,9 @@ pub fn read_import(body: &[u8], program: ProgramId) -> Result<ImportRequest, Vec
     }
     faults.program(named, program);
     let options = faults.options(options);
-    let participants = faults.participants(participants);
-    match (options, participants) {
-        (Some(options), Some(participants)) if faults.0.is_empty() => {
-            Ok(ImportRequest { options, participants: participants.into_owned() })
-        }
+    let csv = faults.participants(participants, body);
+    match (options, csv) {
+        (Some(options), Some(csv)) if faults.0.is_empty() => Ok((options, csv)),
         _ => Err(faults.0),
     }
 }
@@ -132,6 +152,11 @@ pub fn write_import(program: &str, options: &ImportOptions, participants: &str) 
     serde_json::to_string(&ImportBody { program, options, participants }).unwrap_or_default()
 }
 
+/// It was looked for while the document was read, and its place told; so nobody is told this.
+fn half_a_pair() -> JsonFault {
+    JsonFault::Bad { line: 1, column: 0, detail: "a \\u escape is half of a surrogate pair".to_owned() }
+}
+
 /// The names of the limits, in the order of [`Limits`].
 pub(super) const LIMITS: [&str; 3] = ["maxNew", "maxUpdated", "maxErrors"];
 
@@ -190,11 +215,15 @@ impl Faults {
         }
     }
 
-    fn participants<'a>(&mut self, value: Option<Json<'a>>) -> Option<Cow<'a, str>> {
+    fn participants(&mut self, value: Option<Json<'_>>, body: &[u8]) -> Option<Csv> {
         const POINTER: &str = "/participants";
         match value {
             None => self.missing(POINTER, "the CSV file as a string"),
-            Some(Json::String(participants)) => return Some(participants),
+            Some(Json::Escaped(inside)) => {
+                let start = inside.as_ptr().addr() - body.as_ptr().addr();
+                return Some(Csv::Within(start..start + inside.len()));
+            }
+            Some(Json::String(text)) => return Some(Csv::Apart(text.into_owned())),
             Some(other) => self.wrong_type(POINTER, "the CSV file as a string", &other),
         }
         None
@@ -348,10 +377,14 @@ mod tests {
 
     const PROGRAM: &str = "0198c9a2-7e5b-7d50-8000-000000000001";
 
+    fn text(csv: Vec<u8>) -> String {
+        String::from_utf8(csv).expect("UTF-8")
+    }
+
     fn check(body: &str, expected: Expect) {
         let program = ProgramId::parse(PROGRAM).expect("an id");
-        let table = match read_import(body.replace("PROGRAM", PROGRAM).as_bytes(), program) {
-            Ok(request) => format!("{request:?}\n"),
+        let table = match read_import(body.replace("PROGRAM", PROGRAM).into(), program) {
+            Ok(ImportRequest { options, participants }) => format!("{options:?} {:?}\n", text(participants)),
             Err(faults) => faults
                 .iter()
                 .map(|Fault { at, code, detail }| match at {
@@ -368,13 +401,13 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","more":1,"options":{"new":"add","existing":["a","b"],"mode":"row","absent":"ignore"},"participants":"a,b\n"}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json }, participants: "a,b\n" }
+                ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json } "a,b\n"
             "#]],
         );
         check(
             r#"{"program":"0198C9A2-7E5B-7D50-8000-000000000001","options":{"new":"ignore","existing":"ignore","mode":"tx","absent":"ignore"},"participants":""}"#,
             expect![[r#"
-                ImportRequest { options: ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json }, participants: "" }
+                ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json } ""
             "#]],
         );
     }
@@ -432,8 +465,8 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":true,"limits":{"maxNew":0,"maxErrors":5.0}},"participants":"a"}"#,
             expect![[r#"
-            ImportRequest { options: ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) }, form: Json }, participants: "a" }
-        "#]],
+                ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) }, form: Json } "a"
+            "#]],
         );
         check(
             r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":"yes","limits":{"maxNew":-1,"maxUpdated":1.5,"maxErrors":"5","maxRows":1}},"participants":"a"}"#,
@@ -488,11 +521,14 @@ mod tests {
         let options = ImportOptions::new(New::Ignore, Existing::Fields(vec!["a".to_owned()]), Mode::Tx);
         let body = write_import(PROGRAM, &options, "a\nÄ,\"\n");
         let program = ProgramId::parse(PROGRAM).expect("an id");
-        let request = read_import(body.as_bytes(), program).expect("valid");
-        assert_eq!(request, ImportRequest { options: options.clone(), participants: "a\nÄ,\"\n".to_owned() });
+        let body = body.into_bytes();
+        let place = body.as_ptr();
+        let request = read_import(body, program).expect("valid");
+        assert_eq!(request.participants.as_ptr(), place, "where the body was, and no copy");
+        assert_eq!(request, ImportRequest { options: options.clone(), participants: "a\nÄ,\"\n".into() });
         let limits = Limits { new_max: Some(1), updated_max: Some(0), failed_max: None };
         let options = ImportOptions { dry_run: true, limits, ..options };
         let body = write_import(PROGRAM, &options, "");
-        assert_eq!(read_import(body.as_bytes(), program).expect("valid").options, options);
+        assert_eq!(read_import(body.into(), program).expect("valid").options, options);
     }
 }
