@@ -10,7 +10,7 @@ use super::commands::{check_claim, inline_payload};
 use super::connection::Context;
 use super::directory::ServingLock;
 use super::finding::Finder;
-use super::loading::{CACHE_KIB, Loading};
+use super::loading::{CACHE_KIB, CACHE_KIB_IN_ORDER, Loading};
 use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
@@ -23,7 +23,7 @@ use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
 /// How long a program's file knows what was applied: longer than any command waits to be told.
 const APPLIED_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
-/// The page cache of a connection between imports.
+/// The page cache of a connection between imports: many programs may be open.
 const CACHE_KIB_IDLE: u32 = 2 * 1024;
 
 /// Bytes of randomness for one contact's salt.
@@ -42,6 +42,8 @@ pub(super) struct SqliteImport {
     loading: Loading,
     /// The contact that a file in the program's own order would be about next.
     next_in_order: Option<ContactNumber>,
+    /// A batch was in another order, so pages are read again.
+    is_in_no_order: bool,
     /// So that no other server starts while this import may still write. Dropped last.
     _lock: Option<Arc<ServingLock>>,
 }
@@ -77,10 +79,11 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
         counts,
         loading: Loading::Over,
         next_in_order: None,
+        is_in_no_order: false,
         _lock: lock,
     };
     let connection = import.connection()?;
-    connection.execute_batch(&format!("{}; BEGIN IMMEDIATE", room(CACHE_KIB, "FILE"))).context(beginning)?;
+    connection.execute_batch(&format!("{}; BEGIN IMMEDIATE", room(CACHE_KIB_IN_ORDER, "FILE"))).context(beginning)?;
     // Under the write lock: nobody else can be about to apply it.
     if let Some(report) = applied(connection, &claim)? {
         return Ok(Begin::AlreadyApplied(record::report_from_json(&report)?));
@@ -124,6 +127,10 @@ impl ImportTx for SqliteImport {
         let finder = Finder { connection, tag: self.context.tag, added: self.loading.keys() };
         let (found, next_in_order) = finder.find(lookup, self.next_in_order).context(finding)?;
         self.next_in_order = next_in_order;
+        if !self.is_in_no_order && next_in_order.is_none() && self.loading.keys().is_none() {
+            connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}")).context(finding)?;
+            self.is_in_no_order = true;
+        }
         Ok(found)
     }
 

@@ -12,12 +12,12 @@ use super::finding::number;
 use crate::contact::Phone;
 use crate::import::Change;
 
-/// The page cache of an import. Given back when it ends, because many programs may be open.
-pub(super) const CACHE_KIB: u32 = 64 * 1024;
+/// The page cache of an import whose pages come one after the other: a file in the program's order, or contacts that are added at the
+/// end. More of it would only be filled. It bounds the memory in which keys are sorted, too.
+pub(super) const CACHE_KIB_IN_ORDER: u32 = 16 * 1024;
 
-/// The same while there are no indexes: pages are added at the end then, and hardly read again. It bounds the memory in which keys
-/// are sorted, too.
-const CACHE_KIB_OF_LOAD: u32 = 16 * 1024;
+/// The same in any order.
+pub(super) const CACHE_KIB: u32 = 64 * 1024;
 
 /// A batch that adds fewer contacts than this is none of a load that is worth it.
 const BATCH_CONTACTS_ENOUGH: usize = 1_000;
@@ -82,7 +82,7 @@ impl Loading {
         for (name, _) in &indexes {
             connection.execute_batch(&format!("DROP INDEX {name}"))?;
         }
-        connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB_OF_LOAD}"))?;
+        connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB_IN_ORDER}"))?;
         *self = Loading::Going { keys, indexes: indexes.into_iter().map(|(_, sql)| sql).collect() };
         Ok(())
     }
