@@ -9,6 +9,7 @@
 mod accepted;
 mod accepting;
 mod accounts;
+mod adding;
 mod ahead;
 mod asking;
 mod cancelling;
@@ -30,6 +31,8 @@ mod receiving;
 mod session;
 mod snapshot;
 mod target;
+#[cfg(test)]
+mod adding_tests;
 #[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]
