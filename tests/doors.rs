@@ -65,6 +65,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli"]),
     ("encoding_rs", &["import"]),
     ("flate2", &["http"]),
+    ("futures_util", &["store/postgres"]),
     ("hmac", &["signature"]),
     ("http_body_util", &["http"]),
     ("indicatif", &["cli"]),

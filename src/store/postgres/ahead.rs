@@ -75,7 +75,7 @@ impl Ahead {
                     Job::Change(changes, reply) => drop(
                         reply.send(
                             within(IMPORT_ANSWERED_WITHIN, async {
-                                Changer { client: connection.client()?, program, now_ms }.change(&changes).await
+                                Changer { connection: &connection, program, now_ms }.change(&changes).await
                             })
                             .await,
                         ),

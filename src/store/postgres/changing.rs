@@ -1,18 +1,17 @@
 //! Makes the changes of a batch of rows, in sets.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::adding;
 use super::connection::Context;
-use crate::contact::{ContactId, Profile, ProgramTag};
+use super::import_connection::ImportConnection;
+use crate::contact::Profile;
 use crate::import::{Addition, Change, Update};
 use crate::store::StoreError;
 use crate::tenant::ProgramId;
-
-/// Bytes of randomness for one contact's salt.
-const SALT_BYTES: usize = 8;
 
 // In what follows the program is not named by `$1` itself where contacts are looked for: see `finding.rs`.
 
@@ -34,7 +33,7 @@ pub(super) const UPDATE: &str = "UPDATE contact SET active = coalesce(new.active
 
 /// Makes changes.
 pub(super) struct Changer<'a> {
-    pub(super) client: &'a Client,
+    pub(super) connection: &'a Arc<ImportConnection>,
     pub(super) program: ProgramId,
     pub(super) now_ms: i64,
 }
@@ -68,7 +67,7 @@ impl Changer<'_> {
             self.update(updates).await?;
         }
         if !additions.is_empty() {
-            self.add(additions).await?;
+            adding::add(self.connection, (self.program, self.now_ms), additions).await?;
         }
         Ok(())
     }
@@ -84,7 +83,8 @@ impl Changer<'_> {
         let numbers: Vec<i64> = freed.iter().map(|update| update.number.get().cast_signed()).collect();
         let customer_ids: Vec<bool> = freed.iter().map(|update| update.customer_id.is_some()).collect();
         let phones: Vec<bool> = freed.iter().map(|update| update.phone.is_some()).collect();
-        self.client
+        self.connection
+            .client()?
             .execute_typed(
                 FREE_KEYS,
                 &[
@@ -112,7 +112,8 @@ impl Changer<'_> {
         let phones: Vec<Option<i64>> =
             updates.iter().map(|update| update.phone.map(|phone| phone.digits().cast_signed())).collect();
         let changed = self
-            .client
+            .connection
+            .client()?
             .execute_typed(
                 UPDATE,
                 &[
@@ -134,51 +135,9 @@ impl Changer<'_> {
         Ok(())
     }
 
-    async fn add(&self, additions: &[&Addition]) -> Result<(), StoreError> {
-        let numbers: Vec<i64> = additions.iter().map(|addition| addition.number.get().cast_signed()).collect();
-        let phones: Vec<i64> = additions.iter().map(|addition| addition.phone.digits().cast_signed()).collect();
-        let actives: Vec<bool> = additions.iter().map(|addition| addition.active).collect();
-        let customer_ids: Vec<Option<&str>> =
-            additions.iter().map(|addition| not_blank(&addition.customer_id)).collect();
-        let profiles: Vec<&[u8]> = additions.iter().map(|addition| addition.profile.as_bytes()).collect();
-        let salts = salts(additions)?;
-        self.client
-            .execute_typed(
-                "INSERT INTO contact
-                   (program, number, salt, phone, created_ms, updated_ms, active, customer_id, profile)
-                 SELECT $1, number, salt, phone, $8, $8, active, customer_id, profile
-                 FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bool[], $6::text[], $7::bytea[])
-                   AS new (number, salt, phone, active, customer_id, profile)",
-                &[
-                    (&self.program.0, Type::UUID),
-                    (&numbers, Type::INT8_ARRAY),
-                    (&salts, Type::INT8_ARRAY),
-                    (&phones, Type::INT8_ARRAY),
-                    (&actives, Type::BOOL_ARRAY),
-                    (&customer_ids, Type::TEXT_ARRAY),
-                    (&profiles, Type::BYTEA_ARRAY),
-                    (&self.now_ms, Type::INT8),
-                ],
-            )
-            .await
-            .context(|| self.changing())?;
-        Ok(())
-    }
-
     fn changing(&self) -> String {
         format!("changing contacts of program {}", self.program)
     }
-}
-
-/// A salt for each; the randomness comes in one system call.
-fn salts(additions: &[&Addition]) -> Result<Vec<i64>, StoreError> {
-    let mut random = vec![0; additions.len() * SALT_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|error| StoreError::Fault(format!("the system gives no random bytes: {error}")))?;
-    let salt = |(addition, random): (&&Addition, &[u8; SALT_BYTES])| {
-        ContactId::new(ProgramTag::from_bits(0), addition.number, u64::from_le_bytes(*random)).salt().cast_signed()
-    };
-    Ok(additions.iter().zip(random.as_chunks::<SALT_BYTES>().0).map(salt).collect())
 }
 
 fn not_blank(text: &str) -> Option<&str> {

@@ -37,6 +37,8 @@ pub(super) const STEPS: &[Step] = &[
     // with a limited token does not hang on this: see the step.)
     Step { sql: include_str!("../../../migrations/postgres/0007_tokens.sql"), works_with: 7 },
     Step { sql: include_str!("../../../migrations/postgres/0008_limits.sql"), works_with: 7 },
+    // What is compressed there, is so behind the statements of any node.
+    Step { sql: include_str!("../../../migrations/postgres/0009_compressing.sql"), works_with: 7 },
 ];
 
 /// What this program knows.

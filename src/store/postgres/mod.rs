@@ -10,6 +10,7 @@ mod absent;
 mod accepted;
 mod accepting;
 mod accounts;
+mod adding;
 mod ahead;
 mod asking;
 mod cancelling;
@@ -31,6 +32,8 @@ mod receiving;
 mod session;
 mod snapshot;
 mod target;
+#[cfg(test)]
+mod adding_tests;
 #[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]

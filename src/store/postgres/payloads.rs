@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -15,18 +16,26 @@ use crate::command::{Claim, Command, CommandId, NewCommand};
 use crate::store::{PIECE_BYTES, StoreError};
 use crate::tenant::{AccountId, ProgramId};
 
+/// Pieces that are under way to the database at the same time: it never waits for the next one.
+const PIECES_AT_ONCE: usize = 2;
+
 /// Writes the payload of a command, in the caller's transaction.
 pub(super) async fn write(client: &Client, new: &NewCommand) -> Result<(), StoreError> {
-    for (at, piece) in (0i32..).zip(new.payload.held().chunks(PIECE_BYTES)) {
-        client
-            .execute_typed(
-                "INSERT INTO payload (program, command, piece, bytes) VALUES ($1, $2, $3, $4)",
-                &[(&new.program.0, Type::UUID), (&new.id.0, Type::UUID), (&at, Type::INT4), (&piece, Type::BYTEA)],
-            )
-            .await
-            .context(|| format!("storing the payload of command {}", new.id))?;
-    }
-    Ok(())
+    let pieces = (0i32..).zip(new.payload.held().chunks(PIECE_BYTES));
+    // Nothing is sent before it is waited for; so they are written in their order.
+    let writes: Vec<_> = pieces.map(|(at, piece)| write_piece(client, new, at, piece)).collect();
+    stream::iter(writes).buffered(PIECES_AT_ONCE).try_collect().await
+}
+
+async fn write_piece(client: &Client, new: &NewCommand, at: i32, piece: &[u8]) -> Result<(), StoreError> {
+    client
+        .execute_typed(
+            "INSERT INTO payload (program, command, piece, bytes) VALUES ($1, $2, $3, $4)",
+            &[(&new.program.0, Type::UUID), (&new.id.0, Type::UUID), (&at, Type::INT4), (&piece, Type::BYTEA)],
+        )
+        .await
+        .map(drop)
+        .context(|| format!("storing the payload of command {}", new.id))
 }
 
 /// The payload of a command, through its import's own connection; blocking. A piece is asked for while the one before it is

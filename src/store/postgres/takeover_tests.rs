@@ -102,6 +102,21 @@ async fn a_node_that_was_stopped_while_it_sent_a_statement_is_taken_over() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_stopped_while_it_copied_is_taken_over() {
+    for url in [new_database(), new_pooled_database()] {
+        let (one, two) = (open(&url).await, impatient(&url).await);
+        let tenant = tenant(&one).await;
+        one.accept(request(&tenant, 1)).await.expect("accepted");
+        let mut stopped = Stopped::in_import(&url, &claim(&one).await);
+        stopped.query("COPY contact (program) FROM STDIN");
+        // The beginning of some rows.
+        stopped.message(b'd', 1_000_000, b"\t");
+        until(&url, STATE, "active|ClientRead").await;
+        is_taken_over(&url, two).await;
+    }
+}
+
 /// A database that does not let sessions be ended is waited for, and that is all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_end_a_session_waits_for_it() {

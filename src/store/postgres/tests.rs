@@ -391,6 +391,21 @@ async fn no_setting_of_the_database_weakens_a_commit() {
     assert_eq!(shown, "1h|local");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_lie_compressed_in_the_database() {
+    let url = new_database();
+    let store = open(&url).await;
+    let tenant = tenant(&store).await;
+    let file = "phone\n".repeat(400_000);
+    store.accept(NewCommand { payload: Payload::text(file.clone()), ..request(&tenant, 1) }).await.expect("accepted");
+    let lying = "SELECT count(*), string_agg(DISTINCT pg_column_compression(bytes), ','), sum(pg_column_size(bytes)) < 100000 FROM payload";
+    assert_eq!(query_in(&url, lying), "3|lz4|t");
+    let mut import = begin(&store, &claim(&store).await);
+    let mut read = String::new();
+    import.payload().expect("there").read_to_string(&mut read).expect("readable");
+    assert!(read == file, "{} bytes have come back", read.len());
+}
+
 /// A machine that is gone answers nothing, and refuses nothing either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_host_does_not_keep_from_the_next() {
