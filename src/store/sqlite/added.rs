@@ -3,18 +3,19 @@
 //! Of each key a part of its hash is remembered, and the number of the contact that was given it: five bytes, in tables that are never
 //! rebuilt. A contact's row tells whether it really has the key. So whatever is remembered too much costs a look, and nothing else.
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 
 use crate::contact::{ContactNumber, Phone};
-use crate::import::Change;
+use crate::import::{Addition, Change};
 
 /// So many slots has the first table of a kind of key, and each next one twice as many as the one before, up to the most.
 const SLOTS_LEAST: usize = 1 << 14;
-const SLOTS_MOST: usize = 1 << 21;
+const SLOTS_MOST: usize = 1 << 23;
 
-/// With so many keys of a kind no other table is begun. That is seventy megabytes, and as much for the other kind.
+/// With so many keys of a kind no other table is begun. That is eighty megabytes, and as much for the other kind.
 const KEYS_OF_A_KIND_MAX: usize = 12_000_000;
 
 /// Where keys are even, some bucket of the last table is full when a fourth of all slots is taken or more. If it is much less,
@@ -37,31 +38,33 @@ impl AddedKeys {
     /// Takes over the keys that changes give to contacts, unless they are too many. What they take away stays.
     pub(super) fn learn(&mut self, changes: &[Change]) -> Result<(), TooMany> {
         for change in changes {
-            let (number, customer_id, phone) = match change {
-                Change::Add(addition) => (addition.number, Some(&addition.customer_id), Some(addition.phone)),
-                Change::Update(update) => (update.number, update.customer_id.as_ref(), update.phone),
-            };
-            if let Some(customer_id) = customer_id {
-                self.learn_customer_id(number, customer_id)?;
-            }
-            if let Some(phone) = phone {
-                self.learn_phone(number, phone)?;
+            match change {
+                Change::Add(Addition { number, customer_id, phone, .. }) => {
+                    self.learn_contact(*number, customer_id, *phone)?;
+                }
+                Change::Update(update) => {
+                    if let Some(customer_id) = update.customer_id.as_ref().filter(|text| !text.is_empty()) {
+                        self.customer_ids.insert_anew(self.hashes.hash_one(customer_id.as_str()), update.number)?;
+                    }
+                    if let Some(phone) = update.phone {
+                        self.phones.insert_anew(self.hashes.hash_one(phone.digits()), update.number)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// That a contact has this `customer_id`; a blank one is none.
-    pub(super) fn learn_customer_id(&mut self, number: ContactNumber, customer_id: &str) -> Result<(), TooMany> {
-        if customer_id.is_empty() {
-            Ok(())
-        } else {
-            self.customer_ids.insert(self.hashes.hash_one(customer_id), number)
+    /// The keys of a contact of which nothing is known yet; a blank `customer_id` is none.
+    pub(super) fn learn_contact(
+        &mut self,
+        number: ContactNumber,
+        customer_id: &str,
+        phone: Phone,
+    ) -> Result<(), TooMany> {
+        if !customer_id.is_empty() {
+            self.customer_ids.insert(self.hashes.hash_one(customer_id), number)?;
         }
-    }
-
-    /// That a contact has this phone.
-    pub(super) fn learn_phone(&mut self, number: ContactNumber, phone: Phone) -> Result<(), TooMany> {
         self.phones.insert(self.hashes.hash_one(phone.digits()), number)
     }
 
@@ -94,6 +97,12 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// For a contact that may have been given this key before: one that goes round among a few contacts takes no more room each time.
+    fn insert_anew(&mut self, hash: u64, number: ContactNumber) -> Result<(), TooMany> {
+        let is_known = self.find(hash, |known| Ok::<_, Infallible>(known == number));
+        if is_known == Ok(Some(number)) { Ok(()) } else { self.insert(hash, number) }
+    }
+
     fn insert(&mut self, hash: u64, number: ContactNumber) -> Result<(), TooMany> {
         if self.tables.is_empty() {
             self.first = number.get();
@@ -151,7 +160,7 @@ struct Table {
 }
 
 /// A number of up to 24 bits, in three bytes.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 struct Offset([u8; 3]);
 
 impl Offset {
@@ -176,17 +185,19 @@ impl Table {
         Table { tags: vec![0; slots], offsets: vec![Offset::default(); slots], free: slots }
     }
 
-    /// Whether it is there now: not if it was not, and the key's bucket is full.
+    /// Unless the key's bucket is full.
     fn insert(&mut self, hash: u64, offset: Offset) -> bool {
+        if self.free == 0 {
+            return false;
+        }
         let at = self.bucket_at(hash);
         let tags = &mut self.tags.as_chunks_mut::<BUCKET_SLOTS>().0[at];
-        let offsets = &mut self.offsets.as_chunks_mut::<BUCKET_SLOTS>().0[at];
-        if contains(tags, tag(hash)) && tags.iter().zip(&*offsets).any(|held| held == (&tag(hash), &offset)) {
-            return true;
+        if tags[BUCKET_SLOTS - 1] != 0 {
+            return false;
         }
-        let Some(slot) = tags.iter().position(|tag| *tag == 0) else { return false };
+        let slot = tags.iter().filter(|tag| **tag != 0).count();
         tags[slot] = tag(hash);
-        offsets[slot] = offset;
+        self.offsets.as_chunks_mut::<BUCKET_SLOTS>().0[at][slot] = offset;
         self.free -= 1;
         true
     }
@@ -219,9 +230,14 @@ fn contains(tags: &[u16; BUCKET_SLOTS], tag: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
+    use crate::contact::FieldTimes;
+    use crate::import::Update;
+
+    fn update(at: u64) -> Update {
+        let times = FieldTimes::default();
+        Update { number: number(at), customer_id: None, phone: None, active: None, profile: None, times }
+    }
 
     fn number(number: u64) -> ContactNumber {
         ContactNumber::new(number).expect("in range")
@@ -236,8 +252,7 @@ mod tests {
         const CONTACTS: u64 = 300_000;
         let mut keys = AddedKeys::default();
         for at in 1..=CONTACTS {
-            keys.learn_phone(number(at), phone(at)).expect("room");
-            keys.learn_customer_id(number(at), &format!("C{at}")).expect("room");
+            keys.learn_contact(number(at), &format!("C{at}"), phone(at)).expect("room");
         }
         for at in 1..=CONTACTS {
             let is_it = |found| Ok::<_, Infallible>(found == number(at));
@@ -260,7 +275,7 @@ mod tests {
     fn all_who_were_given_a_key_are_asked_in_turn() {
         let mut keys = AddedKeys::default();
         for at in 1..=10 {
-            keys.learn_phone(number(at), phone(7)).expect("room");
+            keys.learn_contact(number(at), "", phone(7)).expect("room");
         }
         let mut asked = Vec::new();
         let found = keys.find_phone(phone(7), |number| {
@@ -274,27 +289,28 @@ mod tests {
     #[test]
     fn a_key_that_goes_round_is_not_remembered_for_ever() {
         let mut keys = AddedKeys::default();
-        for _ in 1..=1_000_000 {
-            keys.learn_phone(number(1), phone(7)).expect("known already");
+        let given = |at| Change::Update(Update { phone: Some(phone(7)), ..update(at) });
+        for _ in 1..=100_000 {
+            keys.learn(&[given(1), given(2)]).expect("known already");
         }
-        let learned = (1..=1_000_000).find(|at| keys.learn_phone(number(*at), phone(7)).is_err());
+        let learned = (1..=1_000_000).find(|at| keys.learn(&[given(*at)]).is_err());
         assert_eq!(learned, Some(BUCKET_SLOTS as u64 + 1));
         assert_eq!(keys.phones.tables.len(), 1);
         let mut others = AddedKeys::default();
-        (1..=1_000_000).for_each(|at| others.learn_phone(number(at), phone(at)).expect("room"));
-        let learned = (1..=1_000_000).find(|at| others.learn_phone(number(*at), phone(7)).is_err());
+        (1..=1_000_000).for_each(|at| others.learn_contact(number(at), "", phone(at)).expect("room"));
+        let learned = (1..=1_000_000).find(|at| others.learn(&[given(*at)]).is_err());
         assert!(learned.is_some_and(|at| at < 1_000), "{learned:?}");
     }
 
     #[test]
     fn a_blank_is_no_key_and_a_number_that_has_no_room_is_told() {
         let mut keys = AddedKeys::default();
-        keys.learn_customer_id(number(1), "").expect("nothing to learn");
+        keys.learn_contact(number(5), "", phone(1)).expect("the first number");
+        keys.learn(&[Change::Update(Update { customer_id: Some(String::new()), ..update(5) })]).expect("nothing");
         assert_eq!(keys.find_customer_id("", |_| Ok::<_, Infallible>(true)), Ok(None));
-        keys.learn_phone(number(5), phone(1)).expect("the first number");
-        keys.learn_phone(number(5 + (1 << 24)), phone(2)).expect_err("too high a number");
-        keys.learn_phone(number(4), phone(3)).expect_err("too low a number");
-        keys.learn_phone(number(4 + (1 << 24)), phone(4)).expect("the highest");
+        keys.learn_contact(number(5 + (1 << 24)), "", phone(2)).expect_err("too high a number");
+        keys.learn_contact(number(4), "", phone(3)).expect_err("too low a number");
+        keys.learn_contact(number(4 + (1 << 24)), "", phone(4)).expect("the highest");
         assert_eq!(keys.find_phone(phone(4), |_| Ok::<_, Infallible>(true)), Ok(Some(number(4 + (1 << 24)))));
     }
 }

@@ -107,7 +107,7 @@ fn keys_of_all(connection: &Connection) -> rusqlite::Result<Option<AddedKeys>> {
         let number = number(row)?;
         let phone = Phone::from_digits(row.get::<_, i64>(1)?.cast_unsigned());
         let customer_id = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
-        if keys.learn_phone(number, phone).and_then(|()| keys.learn_customer_id(number, customer_id)).is_err() {
+        if keys.learn_contact(number, customer_id, phone).is_err() {
             return Ok(None);
         }
     }
