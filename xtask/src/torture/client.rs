@@ -145,6 +145,9 @@ impl Client<'_> {
                 return Err(format!("the status of {} is answered {}: {}", sent.location, answer.status, answer.body));
             }
             note(sent, &answer);
+            if sent.completed.is_none() && self.link.ground.is_late() {
+                return Err(format!("import {} does not end: {}", sent.import.number, answer.body));
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::http::{Answer, Connection};
 use crate::roster::Tenant;
 
 /// The longest that a client waits for an answer from a service that nobody kills any more.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// How long who found nobody listening waits for another word of where the service is.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long who was asked to come later does so, whatever `Retry-After` says in whole seconds.
@@ -63,7 +63,8 @@ impl Ground {
         lock(&self.over_since).is_some()
     }
 
-    fn is_late(&self) -> bool {
+    /// Whether it has been left alone for so long that whoever still waits does so in vain.
+    pub(super) fn is_late(&self) -> bool {
         lock(&self.over_since).is_some_and(|since| since.elapsed() > ANSWERED_WITHIN)
     }
 

@@ -165,8 +165,11 @@ pub(super) fn differences(found: &Found<'_>) -> Vec<String> {
     }
     order_of_clients(&found.order, &mut wrong);
     contacts(&found.contacts, &program.contacts, &mut wrong);
-    for seen in &found.seen {
-        reader(seen, (&moments, &found.order), &program.contacts, &mut wrong);
+    if wrong.is_empty() {
+        // Else the readers saw only what is told already.
+        for seen in &found.seen {
+            reader(seen, (&moments, &found.order), &program.contacts, &mut wrong);
+        }
     }
     wrong
 }
@@ -229,7 +232,14 @@ fn reader(seen: &[&Seen], (moments, order): (&[Moment], &[&Sent]), contacts: &[C
             let must = contacts.get(place..place + keys.len()).unwrap_or_default();
             let is_whole = keys.len() as u64 == PAGE.min(seen.total.saturating_sub(*from));
             if !is_whole || !must.iter().map(|contact| contact.key).eq(keys.iter().copied()) {
-                wrong.push(format!("a reader saw contacts from place {place} on that are not there: {keys:?}"));
+                let other = must.iter().zip(keys).position(|(must, key)| must.key != *key).unwrap_or(must.len());
+                wrong.push(format!(
+                    "a reader saw {} contacts from place {from} on that are not there: of {}, the first that is another one is {:?} at {}",
+                    keys.len(),
+                    seen.total,
+                    keys.get(other),
+                    place + other
+                ));
             }
         }
         if wrong.len() > 50 {
