@@ -36,13 +36,13 @@ const PLACES: [(&str, u64); 10] = [
     ("import.claimed", 8),
     ("import.begun", 8),
     ("import.batch_applied", 10),
-    ("import.first_of_many_batches_applied", 2),
+    ("import.first_of_many_batches_applied", 1),
     ("import.before_commit", 8),
     ("import.recorded", 8),
     ("import.after_commit", 8),
     ("import.before_complete", 8),
 ];
-const LAST_PLACES: [(&str, u64); 2] = [("import.complete", 8), ("cancel.after_commit", 2)];
+const LAST_PLACES: [(&str, u64); 2] = [("import.complete", 8), ("cancel.after_commit", 1)];
 const PLACES_OF_SQLITE: [(&str, u64); 9] = [
     ("payload.begun", 4),
     ("payload.written", 4),
@@ -57,9 +57,9 @@ const PLACES_OF_SQLITE: [(&str, u64); 9] = [
 const PLACES_OF_POSTGRES: [(&str, u64); 5] = [
     ("accept.decided", 8),
     ("accept.committed", 8),
-    ("payload.piece_written", 4),
-    ("payload.durable", 4),
-    ("cancel.before_commit", 2),
+    ("payload.piece_written", 2),
+    ("payload.durable", 2),
+    ("cancel.before_commit", 1),
 ];
 
 /// Where the data is.
