@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use roster::import::ErrorCode;
 use roster::problem::Code;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -17,6 +17,7 @@ const PAGES: [&str; 9] = [
     "docs/MIGRATING.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
+    "docs/RELIABILITY.md",
     "docs/SCALING.md",
 ];
 

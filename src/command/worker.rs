@@ -72,7 +72,10 @@ impl Worker {
     async fn work(mut self) {
         while !*self.stop.borrow() {
             match self.store.claim(self.reach, (self.clock)()).await {
-                Ok(Some(claim)) => self.run(&claim).await,
+                Ok(Some(claim)) => {
+                    test_point("import.claimed");
+                    self.run(&claim).await;
+                }
                 Ok(None) => {
                     tokio::select! {
                         () = self.store.work_arrived(self.reach) => {}
@@ -149,6 +152,7 @@ impl Worker {
     /// the next start finds the import applied, or carries it out anew.)
     async fn finish(&mut self, claim: &Claim, report: &Report, trace: &str) {
         let mut pause = PAUSE_FIRST;
+        test_point("import.before_complete");
         loop {
             match self.store.finish(claim, report, trace, (self.clock)()).await {
                 Ok(()) => {

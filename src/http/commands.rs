@@ -15,6 +15,7 @@ use super::data::Data;
 use super::parameters::{Parameters, RawParameters, bad_parameter};
 use super::path::{PathId, program_of};
 use super::signed::Signed;
+use crate::command::test_point::test_point;
 use crate::command::{Command, CommandId, CommandState};
 use crate::import::NotApplied;
 use crate::metrics::IMPORTS;
@@ -55,7 +56,9 @@ pub(super) async fn cancel(
     let not_found = || Problem::new(Code::NotFound, "There is no such command");
     let too_late = || Problem::new(Code::AlreadyComplete, "The command is complete, and cannot be cancelled any more");
     let id = path.text().and_then(CommandId::parse).ok_or_else(not_found)?;
-    match signed.data.cancel(id, signed.now_ms).await?.ok_or_else(not_found)? {
+    let cancelled = signed.data.cancel(id, signed.now_ms).await?.ok_or_else(not_found)?;
+    test_point("cancel.after_commit");
+    match cancelled {
         Cancellation::TooLate => return Err(too_late().into()),
         // No worker comes to it.
         Cancellation::Done => IMPORTS.add(&[NotApplied::Cancelled.as_str()], 1),

@@ -186,7 +186,7 @@ fn row(number: u64, night: u64) -> String {
 }
 
 /// A valid North American number, another one for each row, scattered as in life.
-fn phone(number: u64) -> u64 {
+pub(crate) fn phone(number: u64) -> u64 {
     // A step that has no factor in common with the number of phones meets each once.
     const STEP: u64 = 39_916_801;
     let at = number * STEP % ROWS_MAX;
@@ -208,10 +208,10 @@ fn spelled(phone: u64, spelling: u64) -> String {
 }
 
 /// Numbers that look random and are the same for the same row (splitmix64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -219,7 +219,7 @@ impl Dice {
         (mixed ^ mixed >> 31) % end
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub(crate) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }
 }

@@ -3,11 +3,15 @@
 //! A shell stands between: it waits on a pipe that only this process holds, and kills the other when the pipe ends. Both are in
 //! a process group of their own, so that a Ctrl-C at the terminal is for this process alone.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Says the id of the process, becomes it, and kills it at the end of the standard input.
 const GUARD: &str = r#"
@@ -54,6 +58,25 @@ impl Guarded {
     /// The next line that it prints; `None` when it has ended.
     pub(crate) fn line(&mut self) -> Option<String> {
         self.output.next().and_then(Result::ok)
+    }
+
+    /// Waits for its end, at most so long; whether it has ended.
+    pub(crate) fn ends_within(&self, most: Duration) -> bool {
+        let (begun, stat) = (Instant::now(), format!("/proc/{}/stat", self.id));
+        loop {
+            // Until its shell looks after it, it is there as a zombie. The name, in brackets, may hold anything.
+            let stat = fs::read_to_string(&stat).unwrap_or_default();
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if matches!(state, None | Some('Z' | 'X')) {
+                return true;
+            }
+            let left = most.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            // It is no child of this process, so nobody says when it ends.
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
     }
 
     /// `kill -9`.
@@ -108,6 +131,15 @@ mod tests {
         assert!(is_there(id));
         drop(guarded);
         assert!(!is_there(id));
+    }
+
+    #[test]
+    fn its_end_is_seen() {
+        let mut guarded = start("echo up; read -r _; exit 3");
+        assert!(guarded.ends_within(Duration::from_secs(20)));
+        let mut lasting = start("echo up; exec sleep 600");
+        assert_eq!((guarded.line().as_deref(), lasting.line().as_deref()), (Some("up"), Some("up")));
+        assert!(!lasting.ends_within(Duration::from_millis(5)));
     }
 
     #[test]

@@ -44,12 +44,24 @@ impl Connection {
 
     /// Sends a request and reads its answer, which must have a length. `headers` are whole lines.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[String], body: &[u8]) -> Result<Answer, String> {
-        let address = self.address.clone();
-        self.exchange(method, path, headers, body).map_err(|fault| format!("{address}: {fault}"))
+        self.send_content(method, path, headers, ("application/json", body))
     }
 
-    fn exchange(&mut self, method: &str, path: &str, headers: &[String], body: &[u8]) -> io::Result<Answer> {
-        let mut request = head(&self.address, method, path, headers, json(body));
+    /// The same with a body of another type; none, if it is empty.
+    pub(crate) fn send_content(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[String],
+        (kind, body): (&'static str, &[u8]),
+    ) -> Result<Answer, String> {
+        let content = (!body.is_empty()).then_some((kind, body.len() as u64));
+        let head = head(&self.address, method, path, headers, content);
+        let address = self.address.clone();
+        self.exchange(head, body).map_err(|fault| format!("{address}: {fault}"))
+    }
+
+    fn exchange(&mut self, mut request: Vec<u8>, body: &[u8]) -> io::Result<Answer> {
         request.extend_from_slice(body);
         self.stream.get_mut().write_all(&request)?;
         let mut answer = Vec::new();

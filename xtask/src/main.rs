@@ -19,6 +19,7 @@ mod phone_table;
 mod postgres;
 mod roster;
 mod steps;
+mod torture;
 
 use std::process::{Command, ExitCode};
 use std::{env, path::PathBuf};
@@ -38,6 +39,9 @@ const USAGE: &str = "usage: cargo xtask <tool>
   package [--debug | --check]
                 the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
                 in a box of its own: installed, started, upgraded, rebooted, removed
+  torture [--seed N] [--cycles N] [--home sqlite|postgres] [--debug | --binary PATH]
+                kills the released service with -9 again and again, at any moment and at named places, while clients import;
+                at the end everything is compared with imports carried out one after the other
   phone-table   makes the table of North American phones anew, after an update of rlibphonenumber";
 
 fn main() -> ExitCode {
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
+        ["torture", arguments @ ..] => torture::run(arguments),
         ["phone-table"] => phone_table::run(),
         _ => {
             complain(USAGE);

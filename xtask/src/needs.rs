@@ -60,6 +60,12 @@ pub(crate) fn for_bench() -> Result<&'static str, String> {
     one(SHELL)
 }
 
+/// What `cargo xtask torture` needs beside what was built.
+pub(crate) fn for_torture() -> Result<&'static str, String> {
+    database()?;
+    one(SHELL)
+}
+
 /// A package for the sake of one program, whose place it gives.
 fn one((package, program): (&str, &'static str)) -> Result<&'static str, String> {
     if !Path::new(program).exists() {

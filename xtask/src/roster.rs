@@ -34,6 +34,24 @@ pub(crate) fn build(release: bool) -> Result<PathBuf, String> {
     built(&format!("{folder}/roster"))
 }
 
+/// Builds the released binary, and beside it, as `place`, one that differs from it only in its test points. Gives both.
+pub(crate) fn build_with_places(place: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "roster", "--bin", "roster", "--features", "test-points"]);
+    say("building the release binary with its test points");
+    if !command.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return Err("'cargo build' of roster with its test points failed".to_owned());
+    }
+    // The other one is to have its place.
+    let copied = built("release/roster").and_then(|built| {
+        let _ = fs::remove_file(place);
+        fs::copy(built, place).map_err(|fault| format!("{}: {fault}", place.display()))
+    });
+    copied?;
+    let place = place.canonicalize().map_err(|fault| format!("{}: {fault}", place.display()))?;
+    Ok((build(true)?, place))
+}
+
 /// Builds the bare endpoint and its client (`xtask/examples/bare.rs`), as quick as the service, and says where they are.
 pub(crate) fn build_bare() -> Result<PathBuf, String> {
     let mut build = cargo();

@@ -37,8 +37,10 @@ pub(crate) fn test() -> ExitCode {
     documentation.command.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links");
     let tests = step("tests", &["test", "--workspace", "--no-fail-fast"]);
     let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
+    // Some tens of seconds; docs/RELIABILITY.md tells of longer runs, of the released binary.
+    let torture = step("torture", &["xtask", "torture", "--debug", "--cycles", "20"]);
     let package = step("package", &["xtask", "package", "--check"]);
-    run("test", vec![format(), lints(), tests, cluster, package, documentation])
+    run("test", vec![format(), lints(), tests, cluster, torture, package, documentation])
 }
 
 /// The quick part.

@@ -15,6 +15,7 @@ use super::connection::{
 use super::deciding::{Decided, Seen};
 use super::moving::refuse_work;
 use super::{Shared, commands, payloads, receiving};
+use crate::command::test_point::test_point;
 use crate::command::{Accepted, NewCommand, Payload};
 use crate::store::together::{Serve, Together, Waiting};
 use crate::store::{QueueLimits, StoreError};
@@ -194,9 +195,11 @@ async fn in_transaction(
     if let (true, Payload::Received(received)) = (!writes.stored.is_empty(), &first.payload) {
         receiving::take(client, first, received).await?;
     }
+    test_point("accept.decided");
     if !writes.commit(client, first.program).await? {
         return Ok(None);
     }
+    test_point("accept.committed");
     client.confirmed()?;
     Ok(Some(answers))
 }

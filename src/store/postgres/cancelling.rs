@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::connection::{Context, Lent, begin};
 use super::moving::{IS_MOVING, refuse_work};
 use crate::command::CommandId;
+use crate::command::test_point::test_point;
 use crate::import::Report;
 use crate::store::{Cancellation, StoreError, record};
 use crate::tenant::AccountId;
@@ -78,6 +79,7 @@ pub(super) async fn cancel(
             .await
             .context(cancelling)?;
     }
+    test_point("cancel.before_commit");
     tx.commit().await.context(cancelling)?;
     client.confirmed()?;
     Ok(Some(match (changed, finished) {

@@ -16,6 +16,7 @@ use super::finding::Finder;
 use super::import_connection::ImportConnection;
 use super::{Shared, accounts, blocking, payloads, queue};
 use crate::command::Claim;
+use crate::command::test_point::test_point;
 use crate::import::{Change, Report, RowFound};
 use crate::store::stock::Stock;
 use crate::store::{Begin, ImportContext, ImportTx, Lookup, StoreError, record};
@@ -191,6 +192,7 @@ impl PostgresImport {
             not_cancelled(client, &self.claim).await?;
             return Err(StoreError::Fault(format!("{}: the command is not there", committing())));
         }
+        test_point("import.recorded");
         self.connection.end("COMMIT", committing).await
     }
 }

@@ -10,6 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::connection::{ANSWERED_WITHIN, Context, READ_WITHIN, connection, execute, within};
 use super::queue::NOW_MS;
 use super::{Shared, blocking};
+use crate::command::test_point::test_point;
 use crate::command::{CommandId, Draft, NewCommand, Received};
 use crate::store::{PIECE_BYTES, PayloadWriter, StoreError, refusal};
 use crate::tenant::{AccountId, ProgramId};
@@ -105,6 +106,7 @@ impl PayloadWriter for Receiving {
         if written == 0 {
             return Err(StoreError::Unavailable(format!("the file of command {command} was cleared away meanwhile")));
         }
+        test_point("payload.piece_written");
         self.pieces += 1;
         self.bytes += piece.len() as u64;
         Ok(())
@@ -112,6 +114,7 @@ impl PayloadWriter for Receiving {
 
     fn finish(self: Box<Self>) -> Result<Received, StoreError> {
         let Receiving { draft, pieces: _, bytes } = *self;
+        test_point("payload.durable");
         Ok(Received { command: draft.command, bytes, draft: Arc::new(draft) })
     }
 }

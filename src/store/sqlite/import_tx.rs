@@ -15,6 +15,7 @@ use super::payloads::Payloads;
 use super::programs::ProgramFile;
 use super::readers::Readers;
 use crate::command::Claim;
+use crate::command::test_point::test_point;
 use crate::contact::ContactNumber;
 use crate::import::{Change, Report, RowFound};
 use crate::store::stock::Stock;
@@ -188,6 +189,7 @@ impl ImportTx for SqliteImport {
                 params![next_number, contacts, active],
             )
             .context(committing)?;
+        test_point("import.recorded");
         connection.execute_batch("COMMIT").context(committing)?;
         self.end();
         Ok(())

@@ -66,6 +66,7 @@ use super::{
     Backlog, Begin, Cancellation, CommandPage, CommandQuery, ContactFilter, ContactPage, ContactQuery, ContactSnapshot,
     Forgotten, OpenAs, Past, PayloadWriter, QueueLimits, Store, StoreError, refusal,
 };
+use crate::command::test_point::test_point;
 use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewCommand, Reach, Remembered};
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
@@ -135,7 +136,9 @@ impl SqliteStore {
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
         if open_as == OpenAs::Server && standing == Standing::Free {
             payloads.remove_orphans(|command| commands::has_file(&catalogue, command))?;
+            test_point("start.orphans_removed");
             commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.restore(waiting));
+            test_point("start.requeued");
         }
         let inner = Inner {
             writer: Writer::start(catalogue)?,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::connection::Context;
+use crate::command::test_point::test_point;
 use crate::command::{CommandId, Draft, Received};
 use crate::store::{PayloadWriter, StoreError};
 
@@ -51,6 +52,7 @@ impl Payloads {
     pub(super) fn begin(&self, command: CommandId) -> Result<FileWriter, StoreError> {
         let path = self.path(command, UNFINISHED);
         let file = File::create_new(&path).context(|| format!("writing {}", path.display()))?;
+        test_point("payload.begun");
         let draft = DraftFile { path, is_kept: AtomicBool::new(false) };
         Ok(FileWriter { payloads: self.clone(), command, file, draft, bytes: 0 })
     }
@@ -164,15 +166,19 @@ impl PayloadWriter for FileWriter {
 
     fn finish(self: Box<Self>) -> Result<Received, StoreError> {
         let FileWriter { payloads, command, file, mut draft, bytes } = *self;
+        test_point("payload.written");
         file.sync_all().context(|| format!("writing {}", draft.path.display()))?;
         let finished = payloads.path(command, FINISHED);
         // Ids are made for one request each. Were one used again, this file would be removed as the second one's.
         if finished.exists() {
             return Err(StoreError::Fault(format!("there is a payload of command {command} already")));
         }
+        test_point("payload.flushed");
         fs::rename(&draft.path, &finished).context(|| format!("renaming {}", draft.path.display()))?;
         draft.path = finished;
+        test_point("payload.renamed");
         sync_directory(&payloads.0)?;
+        test_point("payload.durable");
         Ok(Received { command, bytes, draft: Arc::new(draft) })
     }
 }

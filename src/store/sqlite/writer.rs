@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Context;
+use crate::command::test_point::test_point;
 use crate::store::StoreError;
 
 /// How many jobs may wait; beyond it their senders do.
@@ -213,7 +214,10 @@ fn run_all(catalogue: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Sto
         let end = if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
         catalogue.execute_batch(end).context(|| "writing the catalogue")?;
     }
-    catalogue.execute_batch("COMMIT").context(|| "committing the catalogue")
+    test_point("catalogue.before_commit");
+    catalogue.execute_batch("COMMIT").context(|| "committing the catalogue")?;
+    test_point("catalogue.after_commit");
+    Ok(())
 }
 
 #[cfg(test)]
