@@ -1,4 +1,6 @@
-//! Records of a file, held against a slow and obvious splitter, whatever the pieces in which the file comes.
+//! Records of a file, held against a slow and obvious splitter.
+//!
+//! The source gives little at a time, but `RowReader` fills its piece first: the border between two pieces is not reached from here.
 
 use std::io::{self, Read};
 
