@@ -6,6 +6,7 @@
 mod bench;
 mod bench_file;
 mod cluster;
+mod fuzz;
 mod guarded;
 mod http;
 mod memory;
@@ -36,6 +37,8 @@ const USAGE: &str = "usage: cargo xtask <tool>
                 grow, their memory, polls and small requests beside their floors; --quick shows in minutes that it works
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
+  fuzz [--target T] [--seconds N]
+                the fuzz targets under libFuzzer, N seconds each (60), on nightly; installs cargo-fuzz where it is missing
   package [--debug | --check]
                 the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
                 in a box of its own: installed, started, upgraded, rebooted, removed
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         ["cluster", arguments @ ..] => cluster::run(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),
         ["phone-table"] => phone_table::run(),
