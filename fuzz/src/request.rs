@@ -30,10 +30,6 @@ pub(crate) fn signed_request(data: &[u8]) {
 }
 
 fn check_claim(claim: &Claim, body: &[u8]) {
-    if !claim.token.is_ascii() && str::from_utf8(body).is_err() {
-        // Open: docs/RELIABILITY.md, "Fuzzing".
-        return;
-    }
     let signature = sign(&claim.token, SECRET, "POST", PATH, body, &claim.timestamp);
     let header = format!("SignalVine {}:{signature}", claim.token);
     let signed = Claim::from_headers(Some(header.as_bytes()), Some(claim.timestamp.as_bytes()))

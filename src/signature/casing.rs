@@ -41,13 +41,14 @@ pub(super) fn distinct<const N: usize>(lines: [&[u8]; N]) -> &'static [Casing] {
     if lines.iter().all(|line| line.is_ascii()) {
         return &[Casing::Full];
     }
-    let Ok(texts) = lines.iter().map(|line| from_utf8(line)).collect::<Result<Vec<_>, _>>() else {
-        return &[Casing::Ascii];
-    };
+    // A line that is not UTF-8 has just its ASCII letters lower-cased, in each casing; the others may differ all the same.
+    let texts: Vec<&str> = lines.iter().filter_map(|line| from_utf8(line).ok()).collect();
     if texts.iter().any(|text| text.contains(CAPITAL_SIGMA)) {
         &[Casing::Full, Casing::PlainSigma, Casing::Ascii]
     } else if texts.iter().any(|text| has_capital_beyond_ascii(text)) {
         &[Casing::Full, Casing::Ascii]
+    } else if texts.len() < N {
+        &[Casing::Ascii]
     } else {
         &[Casing::Full]
     }
@@ -179,6 +180,7 @@ mod tests {
         ] {
             assert_eq!(distinct([b"", text, b"X"]), expected, "{}", String::from_utf8_lossy(text));
         }
+        assert_eq!(distinct(["JOSÉ".as_bytes(), b"\xFF"]), [Full, Ascii], "beside a line that is not UTF-8");
     }
 
     /// Text with what the final-sigma rule looks at, long enough to be cut many times.

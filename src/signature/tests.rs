@@ -53,6 +53,15 @@ fn a_body_that_is_not_utf8_is_lower_cased_as_ascii() {
 }
 
 #[test]
+fn a_body_that_is_not_utf8_changes_nothing_about_the_other_lines() {
+    for (token, expected) in [("ÉÀ", "as_sent"), ("éà", "as_sent_ascii"), ("ΑΣ", "as_sent")] {
+        let claim = claim_of_bytes(token, b"secret", "POST", "/", b"\xFF");
+        assert_eq!(outcome(verify(&claim, b"secret", "POST", "/", b"\xFF")), expected, "{token}");
+        assert_eq!(outcome(verify(&claim, b"secret", "POST", "/", b"\xFE")), "mismatch", "{token}");
+    }
+}
+
+#[test]
 fn no_candidate_is_tried_twice() {
     for (body, expected) in [
         ("", "as_sent"),
