@@ -15,8 +15,9 @@ use crate::import::{Addition, Change};
 const SLOTS_LEAST: usize = 1 << 14;
 const SLOTS_MOST: usize = 1 << 23;
 
-/// With so many keys of a kind no other table is begun. That is eighty megabytes, and as much for the other kind.
-const KEYS_OF_A_KIND_MAX: usize = 12_000_000;
+/// With so many slots for a kind of key no other table is begun: at five bytes a slot that is eighty megabytes, and as much for the
+/// other kind. Ten million contacts have room.
+const SLOTS_OF_A_KIND_MAX: usize = if cfg!(test) { 1 << 19 } else { (1 << 24) - SLOTS_LEAST };
 
 /// Where keys are even, some bucket of the last table is full when a fourth of all slots is taken or more. If it is much less,
 /// many contacts have had the same key, which would have to be asked one after the other.
@@ -115,7 +116,7 @@ impl Numbers {
         let last = self.tables.last().map_or(0, |last| last.tags.len());
         let slots: usize = self.tables.iter().map(|table| table.tags.len()).sum();
         let held = slots - self.tables.iter().map(|table| table.free).sum::<usize>();
-        if held >= KEYS_OF_A_KIND_MAX || slots > held * SLOTS_FOR_A_KEY_MAX {
+        if slots >= SLOTS_OF_A_KIND_MAX || slots > held * SLOTS_FOR_A_KEY_MAX {
             return Err(TooMany);
         }
         let mut table = Table::with_slots((last * 2).clamp(SLOTS_LEAST, SLOTS_MOST));
@@ -297,9 +298,18 @@ mod tests {
         assert_eq!(learned, Some(BUCKET_SLOTS as u64 + 1));
         assert_eq!(keys.phones.tables.len(), 1);
         let mut others = AddedKeys::default();
-        (1..=1_000_000).for_each(|at| others.learn_contact(number(at), "", phone(at)).expect("room"));
-        let learned = (1..=1_000_000).find(|at| others.learn(&[given(*at)]).is_err());
+        (1..=100_000).for_each(|at| others.learn_contact(number(at), "", phone(at)).expect("room"));
+        let learned = (1..=100_000).find(|at| others.learn(&[given(*at)]).is_err());
         assert!(learned.is_some_and(|at| at < 1_000), "{learned:?}");
+    }
+
+    #[test]
+    fn there_is_a_most_to_what_is_remembered() {
+        let mut keys = AddedKeys::default();
+        let room = (1..).find(|at| keys.learn_contact(number(*at), "", phone(*at)).is_err()).expect("an end") - 1;
+        let slots: usize = keys.phones.tables.iter().map(|table| table.tags.len()).sum();
+        assert!((SLOTS_OF_A_KIND_MAX..2 * SLOTS_OF_A_KIND_MAX).contains(&slots), "{slots}");
+        assert!(room as usize > slots / 2, "{room} in {slots}");
     }
 
     #[test]
