@@ -16,12 +16,13 @@ const ROWS: u64 = 50_000;
 /// Good rows of the sample; the others are bad on purpose.
 const ROWS_OF_SAMPLE: u64 = 2_160;
 
-/// Waits for a moment at which some node adds contacts, and says which node's import it is.
+/// Waits for a moment at which some node adds contacts, and says which node's import it is. All batches of the file but the last go in by
+/// `COPY`, so most of it is still to come then.
 const IN_THE_MIDDLE: &str = "
 DO $$ BEGIN
   FOR turn IN 1..30000 LOOP
     PERFORM pg_stat_clear_snapshot();
-    EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'INSERT INTO contact%' AND state <> 'idle');
+    EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'COPY contact%' AND state <> 'idle');
     PERFORM pg_sleep(0.001);
   END LOOP;
 END $$;
