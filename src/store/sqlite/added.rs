@@ -11,17 +11,25 @@ use foldhash::quality::RandomState;
 use crate::contact::{ContactNumber, Phone};
 use crate::import::{Addition, Change};
 
-/// So many slots has the first table of a kind of key, and each next one twice as many as the one before, up to the most.
+/// So many slots has the smallest table of a kind of key.
 const SLOTS_LEAST: usize = 1 << 14;
-const SLOTS_MOST: usize = 1 << 23;
+/// So many has the largest.
+const SLOTS_MOST: usize = if cfg!(test) { 1 << 19 } else { 1 << 24 };
 
-/// With so many slots for a kind of key no other table is begun: at five bytes a slot that is eighty megabytes, and as much for the
-/// other kind. Ten million contacts have room.
-const SLOTS_OF_A_KIND_MAX: usize = if cfg!(test) { 1 << 19 } else { (1 << 24) - SLOTS_LEAST };
+/// A kind of key has no more slots than this: at five bytes each that is ninety megabytes, and as much for the other kind. Ten
+/// million contacts have room.
+const SLOTS_OF_A_KIND_MAX: usize = SLOTS_MOST + SLOTS_MOST / OVERFLOW;
 
-/// Where keys are even, some bucket of the last table is full when a fourth of all slots is taken or more. If it is much less,
-/// many contacts have had the same key, which would have to be asked one after the other.
-const SLOTS_FOR_A_KEY_MAX: usize = 8;
+/// Some buckets are full long before a table is, and those keys are few: for them, the next table has one slot for so many that
+/// there are.
+const OVERFLOW: usize = 8;
+
+/// With so many contacts in one bucket that by all likelihood have had the same key, it is not remembered any longer: they would have
+/// to be asked one after the other.
+const OF_A_KEY_MAX: usize = BUCKET_SLOTS / 2;
+
+/// Hardly a row of a file is shorter, so a table made for a file in which all were so is at most half full and hardly ever overflows.
+const ROW_BYTES: u64 = 64;
 
 /// There are more keys than are remembered, or one has been had by too many contacts: what was learned does not tell of all.
 #[derive(Debug)]
@@ -36,6 +44,14 @@ pub(super) struct AddedKeys {
 }
 
 impl AddedKeys {
+    /// With room at once for the contacts of a file of so many bytes: a key in the first table costs one look into memory that is in
+    /// no cache, and one behind tables that grew with it one look into each.
+    pub(super) fn of_file(bytes: u64) -> AddedKeys {
+        let rows = usize::try_from(bytes / ROW_BYTES).unwrap_or(usize::MAX);
+        let numbers = || Numbers { slots_first: rows.clamp(SLOTS_LEAST, SLOTS_MOST), ..Numbers::default() };
+        AddedKeys { customer_ids: numbers(), phones: numbers(), hashes: RandomState::default() }
+    }
+
     /// Takes over the keys that changes give to contacts, unless they are too many. What they take away stays.
     pub(super) fn learn(&mut self, changes: &[Change]) -> Result<(), TooMany> {
         for change in changes {
@@ -69,6 +85,17 @@ impl AddedKeys {
         self.phones.insert(self.hashes.hash_one(phone.digits()), number)
     }
 
+    /// To be told of the keys of a batch that are about to be looked for: one look into memory does not wait for the one before then,
+    /// as it does where each has an answer to give first.
+    pub(super) fn expect_customer_ids<'a>(&self, customer_ids: impl Iterator<Item = &'a str>) {
+        self.customer_ids.expect(customer_ids.map(|customer_id| self.hashes.hash_one(customer_id)));
+    }
+
+    /// The same for phones.
+    pub(super) fn expect_phones(&self, phones: impl Iterator<Item = Phone>) {
+        self.phones.expect(phones.map(|phone| self.hashes.hash_one(phone.digits())));
+    }
+
     /// The contact that has a `customer_id`: `has_it` looks whether one that may have it does.
     pub(super) fn find_customer_id<E>(
         &self,
@@ -93,6 +120,8 @@ impl AddedKeys {
 #[derive(Default)]
 struct Numbers {
     tables: Vec<Table>,
+    /// How many slots the first table is to have.
+    slots_first: usize,
     /// The first number that was given; the others are remembered by how much higher they are.
     first: u64,
 }
@@ -110,19 +139,35 @@ impl Numbers {
         }
         let offset = number.get().checked_sub(self.first).and_then(Offset::new).ok_or(TooMany)?;
         // The first with room in the key's bucket: so a bucket that is not full ends the search in `find`.
-        if self.tables.iter_mut().any(|table| table.insert(hash, offset)) {
-            return Ok(());
+        for table in &mut self.tables {
+            match table.insert(hash, offset) {
+                Ok(()) => return Ok(()),
+                Err(Full { alike }) if alike >= OF_A_KEY_MAX => return Err(TooMany),
+                Err(Full { .. }) => {}
+            }
         }
-        let last = self.tables.last().map_or(0, |last| last.tags.len());
         let slots: usize = self.tables.iter().map(|table| table.tags.len()).sum();
         let held = slots - self.tables.iter().map(|table| table.free).sum::<usize>();
-        if slots >= SLOTS_OF_A_KIND_MAX || slots > held * SLOTS_FOR_A_KEY_MAX {
+        let next = match slots {
+            0 => self.slots_first.max(SLOTS_LEAST),
+            // There are more keys than it was made for.
+            _ if held >= slots / 2 => slots,
+            _ => (slots / OVERFLOW).max(SLOTS_LEAST),
+        };
+        if slots + next > SLOTS_OF_A_KIND_MAX {
             return Err(TooMany);
         }
-        let mut table = Table::with_slots((last * 2).clamp(SLOTS_LEAST, SLOTS_MOST));
-        table.insert(hash, offset);
+        let mut table = Table::new(self.tables.len(), next);
+        // It has room.
+        let _ = table.insert(hash, offset);
         self.tables.push(table);
         Ok(())
+    }
+
+    fn expect(&self, hashes: impl Iterator<Item = u64>) {
+        if let Some(first) = self.tables.first() {
+            std::hint::black_box(hashes.fold(0, |all, hash| all ^ first.touch(hash)));
+        }
     }
 
     fn find<E>(
@@ -152,12 +197,21 @@ impl Numbers {
 /// A key has its place anywhere in one bucket, whose tags are compared in one go.
 const BUCKET_SLOTS: usize = 16;
 
+/// Odd, and of no pattern.
+const MIXER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const TAG_BITS: u32 = u16::BITS;
+/// Of a hash, what is not its tag.
+const BELOW_TAG: u64 = u64::MAX >> TAG_BITS;
+
 struct Table {
     /// Sixteen bits of each key's hash, none of them zero, or zero for a slot that is free. Buckets are filled from their beginning.
     tags: Vec<u16>,
     /// Whose it is.
     offsets: Vec<Offset>,
     free: usize,
+    /// Keys that meet in a bucket of one table do not in the next one.
+    mixer: u64,
 }
 
 /// A number of up to 24 bits, in three bytes.
@@ -176,31 +230,43 @@ impl Offset {
     }
 }
 
+/// A bucket has no room.
+struct Full {
+    /// How many of its keys may be the one that was to come in.
+    alike: usize,
+}
+
 struct Bucket<'a> {
     tags: &'a [u16; BUCKET_SLOTS],
     offsets: &'a [Offset; BUCKET_SLOTS],
 }
 
 impl Table {
-    fn with_slots(slots: usize) -> Table {
-        Table { tags: vec![0; slots], offsets: vec![Offset::default(); slots], free: slots }
+    /// The table that comes behind so many others, with at least so many slots.
+    fn new(others: usize, slots: usize) -> Table {
+        let slots = slots.next_multiple_of(BUCKET_SLOTS);
+        let mixer = (0..others).fold(1, |mixer: u64, _| mixer.wrapping_mul(MIXER));
+        Table { tags: vec![0; slots], offsets: vec![Offset::default(); slots], free: slots, mixer }
     }
 
     /// Unless the key's bucket is full.
-    fn insert(&mut self, hash: u64, offset: Offset) -> bool {
-        if self.free == 0 {
-            return false;
-        }
+    fn insert(&mut self, hash: u64, offset: Offset) -> Result<(), Full> {
         let at = self.bucket_at(hash);
         let tags = &mut self.tags.as_chunks_mut::<BUCKET_SLOTS>().0[at];
         if tags[BUCKET_SLOTS - 1] != 0 {
-            return false;
+            return Err(Full { alike: tags.iter().filter(|held| **held == tag(hash)).count() });
         }
         let slot = tags.iter().filter(|tag| **tag != 0).count();
         tags[slot] = tag(hash);
         self.offsets.as_chunks_mut::<BUCKET_SLOTS>().0[at][slot] = offset;
         self.free -= 1;
-        true
+        Ok(())
+    }
+
+    /// Has the bucket come into the processor's cache; what it gives is of no use but to whoever must not leave this out.
+    fn touch(&self, hash: u64) -> u16 {
+        let Bucket { tags, .. } = self.bucket(hash);
+        tags[0]
     }
 
     fn bucket(&self, hash: u64) -> Bucket<'_> {
@@ -211,14 +277,16 @@ impl Table {
         }
     }
 
-    /// The number of slots is a power of two.
     fn bucket_at(&self, hash: u64) -> usize {
         let buckets = self.tags.len() / BUCKET_SLOTS;
-        usize::try_from(hash & (buckets as u64 - 1)).unwrap_or_default()
+        // The lowest bits of a product are the least mixed. The rest is as even as a remainder, for any number of buckets: there are
+        // fewer than two to the power of 32.
+        let mixed = (hash & BELOW_TAG).wrapping_mul(self.mixer) >> (u64::BITS - TAG_BITS - u32::BITS);
+        usize::try_from(((mixed & u64::from(u32::MAX)) * buckets as u64) >> u32::BITS).unwrap_or_default()
     }
 }
 
-/// None of the bits that choose the bucket.
+/// Of a hash: its highest bits.
 fn tag(hash: u64) -> u16 {
     let [.., high, highest] = hash.to_le_bytes();
     u16::from_le_bytes([high, highest]).max(1)
@@ -307,9 +375,14 @@ mod tests {
     fn there_is_a_most_to_what_is_remembered() {
         let mut keys = AddedKeys::default();
         let room = (1..).find(|at| keys.learn_contact(number(*at), "", phone(*at)).is_err()).expect("an end") - 1;
-        let slots: usize = keys.phones.tables.iter().map(|table| table.tags.len()).sum();
-        assert!((SLOTS_OF_A_KIND_MAX..2 * SLOTS_OF_A_KIND_MAX).contains(&slots), "{slots}");
-        assert!(room as usize > slots / 2, "{room} in {slots}");
+        let slots = |keys: &AddedKeys| keys.phones.tables.iter().map(|table| table.tags.len()).sum::<usize>();
+        assert!((SLOTS_OF_A_KIND_MAX / 2..=SLOTS_OF_A_KIND_MAX).contains(&slots(&keys)), "{}", slots(&keys));
+        assert!(room as usize > slots(&keys) / 2, "{room} in {}", slots(&keys));
+        // Nor is there more for a file that says that it is large, and it has its room at once.
+        let mut keys = AddedKeys::of_file(u64::MAX);
+        let room = (1..).find(|at| keys.learn_contact(number(*at), "", phone(*at)).is_err()).expect("an end") - 1;
+        assert_eq!(slots(&keys), SLOTS_OF_A_KIND_MAX);
+        assert!(room as usize > SLOTS_MOST / 3 * 2, "{room} in {}", slots(&keys));
     }
 
     #[test]

@@ -440,6 +440,15 @@ pub(super) fn check_claim(catalogue: &Connection, claim: &Claim) -> Result<(), S
     }
 }
 
+/// The size of the command's file.
+pub(super) fn payload_bytes(catalogue: &Connection, claim: &Claim) -> Result<u64, StoreError> {
+    let bytes: i64 = catalogue
+        .prepare_cached("SELECT payload_bytes FROM command WHERE seq = ?1")
+        .and_then(|mut select| select.query_row([claim.sequence], |row| row.get(0)))
+        .context(|| format!("reading the size of command {}", claim.command))?;
+    Ok(bytes.cast_unsigned())
+}
+
 /// Whether the claim was held, and is so no more.
 pub(super) fn give_back(catalogue: &Connection, claim: &Claim) -> Result<bool, StoreError> {
     let changed = catalogue

@@ -113,6 +113,7 @@ impl Finder<'_> {
         if let Some(added) = self.added {
             let mut has_it =
                 self.connection.prepare_cached("SELECT customer_id = ?2 FROM contact WHERE number = ?1")?;
+            added.expect_customer_ids(wanted.iter().map(|(_, customer_id)| *customer_id));
             for (at, customer_id) in wanted {
                 found[at].by_customer_id = added.find_customer_id(customer_id, |number| {
                     has_it.query_row(params![number.get().cast_signed(), customer_id], is_so)
@@ -158,6 +159,7 @@ impl Finder<'_> {
             lookup.keys.iter().enumerate().filter_map(|(at, key)| Some((at, key.phone?))).filter(asked).collect();
         if let Some(added) = self.added {
             let mut has_it = self.connection.prepare_cached("SELECT phone = ?2 FROM contact WHERE number = ?1")?;
+            added.expect_phones(wanted.iter().map(|(_, phone)| *phone));
             for (at, phone) in wanted {
                 found[at].by_phone = added.find_phone(phone, |number| {
                     has_it.query_row([number.get().cast_signed(), phone.digits().cast_signed()], is_so)

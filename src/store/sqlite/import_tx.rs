@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changing::Changer;
-use super::commands::{check_claim, inline_payload};
+use super::commands::{check_claim, inline_payload, payload_bytes};
 use super::connection::Context;
 use super::directory::ServingLock;
 use super::finding::Finder;
@@ -89,14 +89,17 @@ pub(super) fn begin(start: Start, now_ms: i64) -> Result<Begin, StoreError> {
     if let Some(report) = applied(connection, &claim)? {
         return Ok(Begin::AlreadyApplied(record::report_from_json(&report)?));
     }
-    import.catalogue.read(|catalogue| check_claim(catalogue, &claim))?;
+    let file_bytes = import.catalogue.read(|catalogue| {
+        check_claim(catalogue, &claim)?;
+        payload_bytes(catalogue, &claim)
+    })?;
     let counts = connection
         .query_row("SELECT next_number, contacts, active FROM meta", [], |row| {
             Ok(Stock { next_number: row.get(0)?, contacts: row.get(1)?, active: row.get(2)? })
         })
         .context(beginning)?;
     import.counts = counts;
-    import.loading = Loading::of_program(counts.contacts);
+    import.loading = Loading::of_program(counts.contacts, file_bytes);
     import.context.next_number = contact_number(counts.next_number)?;
     Ok(Begin::Open(Box::new(import)))
 }

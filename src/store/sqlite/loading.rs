@@ -27,8 +27,8 @@ const CONTACTS_BEFORE_MAX: i64 = 10_000;
 
 /// Whether an import is a load.
 pub(super) enum Loading {
-    /// It can become one: the program had so many contacts, and the import has added so many.
-    Possible { before: i64, added: i64 },
+    /// It can become one: the program had so many contacts, the import has added so many, and its file has so many bytes.
+    Possible { before: i64, added: i64, file_bytes: u64 },
     /// It is one: there are no indexes.
     Going { keys: AddedKeys, indexes: Vec<String> },
     /// It is none, or none any more.
@@ -36,9 +36,13 @@ pub(super) enum Loading {
 }
 
 impl Loading {
-    /// Of an import into a program with so many contacts.
-    pub(super) fn of_program(contacts: i64) -> Loading {
-        if contacts <= CONTACTS_BEFORE_MAX { Loading::Possible { before: contacts, added: 0 } } else { Loading::Over }
+    /// Of an import of a file of so many bytes into a program with so many contacts.
+    pub(super) fn of_program(contacts: i64, file_bytes: u64) -> Loading {
+        if contacts <= CONTACTS_BEFORE_MAX {
+            Loading::Possible { before: contacts, added: 0, file_bytes }
+        } else {
+            Loading::Over
+        }
     }
 
     /// What takes the place of the indexes, if there are none.
@@ -51,14 +55,15 @@ impl Loading {
 
     /// To be told of changes before they are made.
     pub(super) fn before(&mut self, connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
-        if let Loading::Possible { before, added } = self {
+        if let Loading::Possible { before, added, file_bytes } = self {
             let additions = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
             // A file of one batch is not worth it; and at least half of the keys are to be the file's.
             if *added == 0 || additions < BATCH_CONTACTS_ENOUGH || *before > *added {
                 *added += i64::try_from(additions).unwrap_or(i64::MAX);
                 return Ok(());
             }
-            self.begin(connection)?;
+            let file_bytes = *file_bytes;
+            self.begin(connection, file_bytes)?;
         }
         if let Loading::Going { keys, .. } = self
             && let Err(TooMany) = keys.learn(changes)
@@ -69,8 +74,8 @@ impl Loading {
         Ok(())
     }
 
-    fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(keys) = keys_of_all(connection)? else {
+    fn begin(&mut self, connection: &Connection, file_bytes: u64) -> rusqlite::Result<()> {
+        let Some(keys) = keys_of_all(connection, AddedKeys::of_file(file_bytes))? else {
             *self = Loading::Over;
             return Ok(());
         };
@@ -98,9 +103,8 @@ impl Loading {
     }
 }
 
-/// The keys of all contacts that there are, unless these are too many.
-fn keys_of_all(connection: &Connection) -> rusqlite::Result<Option<AddedKeys>> {
-    let mut keys = AddedKeys::default();
+/// With the keys of all contacts that there are, unless these are too many.
+fn keys_of_all(connection: &Connection, mut keys: AddedKeys) -> rusqlite::Result<Option<AddedKeys>> {
     let mut select = connection.prepare("SELECT number, phone, customer_id FROM contact")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
