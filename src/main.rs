@@ -9,5 +9,8 @@ fn main() -> std::process::ExitCode {
     // do without goes on with them.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    // An image of its memory would have secrets and contacts in it. Lowering a limit is always allowed.
+    let no_image = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_image);
     roster::cli::run()
 }

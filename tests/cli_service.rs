@@ -274,3 +274,16 @@ fn the_service_has_no_huge_pages() {
     assert_eq!(line(&sizes, "AnonHugePages:"), "0 kB", "nor has it asked for any before");
     assert_eq!(served.stop(), Some(0));
 }
+
+/// Secrets and contacts are in its memory: no image of it is left, whatever the system would allow.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_service_leaves_no_image_of_its_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let served = Served::start(dir.path(), "127.0.0.1:0");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", served.child.id())).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    let words: Vec<&str> = line.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(words, ["0", "0"], "neither now nor after somebody asks for more");
+    assert_eq!(served.stop(), Some(0));
+}

@@ -24,6 +24,8 @@ pub(super) struct Checked {
     pub(super) contacts: usize,
     pub(super) reads: usize,
     pub(super) files: usize,
+    /// That were searched for secrets.
+    pub(super) bytes: u64,
 }
 
 /// Asks the service for everything, and compares it with the model. Gives what differs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ground::Ground;
 use super::plan::Death;
+use super::private;
 use crate::guarded::Guarded;
 use crate::roster::{Home, Node};
 
@@ -37,10 +38,10 @@ impl Victim {
         let ended = self.live(ground, death, &log);
         ground.is_at(None);
         let said = fs::read_to_string(&log).unwrap_or_default();
-        if let Some(line) = said.lines().find(|line| MISTAKES.iter().any(|mistake| line.contains(mistake))) {
-            ground.tell(format!("cycle {number}: {line}"));
-        } else {
-            let _ = fs::remove_file(&log);
+        let tells_a_secret = ground.tenants.iter().any(|tenant| said.contains(&tenant.secret));
+        match tells_a_secret.then(|| "the log tells a token's secret".to_owned()).or_else(|| wrong_in(&said)) {
+            Some(wrong) => ground.tell(format!("cycle {number}: {wrong}")),
+            None => drop(fs::remove_file(&log)),
         }
         ended.map_err(|fault| format!("cycle {number}, {death:?}: {fault}\n{said}"))
     }
@@ -83,9 +84,18 @@ impl Victim {
 
     fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = self.home.environment();
-        environment.push(("ROSTER_LOG_LEVEL", "warn".to_owned()));
+        // All that there is in the long run: what must not be told is looked for.
+        environment.push(("ROSTER_LOG_LEVEL", "debug".to_owned()));
         environment
     }
+}
+
+/// What a process must not say.
+pub(super) fn wrong_in(log: &str) -> Option<String> {
+    log.lines().find_map(|line| match private::told_by(line) {
+        Some(what) => Some(format!("the log tells {what}: {line}")),
+        None => MISTAKES.iter().any(|mistake| line.contains(mistake)).then(|| line.to_owned()),
+    })
 }
 
 fn start(binary: &Path, environment: &[(&'static str, String)], log: &Path) -> Result<Guarded, String> {

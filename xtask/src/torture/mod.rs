@@ -13,6 +13,7 @@ mod hash;
 mod killing;
 mod model;
 mod plan;
+mod private;
 mod reader;
 mod sign;
 
@@ -28,6 +29,7 @@ use self::client::{Done, Sent};
 use self::ground::{Ground, lock};
 use self::killing::{Ended, Victim};
 use self::plan::{CLIENTS, Kind, PROGRAMS};
+use self::private::Secret;
 use self::reader::Seen;
 use crate::options::Options;
 use crate::postgres::Server;
@@ -191,8 +193,33 @@ impl Run {
             None => check::look_into_directory(&victim.home.directory.join("data"), self.sqlite3, &mut checked)?,
             Some(server) => check::look_into_database(server, DATABASE, &mut checked),
         });
+        wrong.extend(self.what_is_told(&victim.home, &ground, server.as_ref(), &mut checked)?);
         let (busy, directory) = (lock(&ground.busy).clone(), victim.home.directory);
         Ok(Told { deaths, done, busy, checked, took: begun.elapsed(), wrong, directory })
+    }
+
+    /// Secrets in anything that was written, and more than logs may tell in those of the processes that nobody killed.
+    fn what_is_told(
+        &self,
+        home: &Home,
+        ground: &Ground,
+        server: Option<&Server>,
+        checked: &mut Checked,
+    ) -> Result<Vec<String>, String> {
+        let log = |name: &str| fs::read_to_string(home.directory.join(name)).unwrap_or_default();
+        let mut wrong: Vec<String> =
+            ["first.log", "last.log"].iter().filter_map(|name| killing::wrong_in(&log(name))).collect();
+        let mut secrets: Vec<Secret<'_>> =
+            ground.tenants.iter().map(|tenant| Secret { name: "a token's secret", text: &tenant.secret }).collect();
+        // Of a directory it is in the file that is made for it.
+        secrets.extend(server.map(|_| Secret { name: "the master key", text: roster::MASTER_KEY }));
+        let directories = [Some(home.directory.as_path()), server.map(|server| Path::new(&server.directory))];
+        for directory in directories.into_iter().flatten() {
+            let (looked, found) = private::in_files(directory, &secrets)?;
+            checked.bytes += looked;
+            wrong.extend(found);
+        }
+        Ok(wrong)
     }
 
     /// All cycles, and the last process, which is left alone until the clients have their answers.
@@ -293,6 +320,7 @@ impl Told {
             ("contacts compared", checked.contacts.to_string()),
             ("reads compared", checked.reads.to_string()),
             ("databases and uploads looked at", checked.files.to_string()),
+            ("MiB searched for secrets", (checked.bytes >> 20).to_string()),
         ];
         say(format_args!("\n{}, seed {}", run.kind.name(), run.seed));
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
