@@ -21,6 +21,7 @@ scenes_on_sqlite!(
     who_says_nothing_holds_up_nobody,
     plain_http_is_answered_in_plain_http,
     clients_may_speak_http_2,
+    only_what_is_safe_is_agreed_on,
 );
 
 /// Two authorities, and certificates of the first for `localhost` alone.
@@ -363,4 +364,35 @@ fn clients_may_speak_http_2(_: Home) {
             return;
         }
     }
+}
+
+/// What `openssl s_client` agrees on with the service: version and cipher, or nothing.
+fn agreed(service: &Service, offer: &[&str]) -> Option<String> {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-brief", "-connect", &service.address, "-servername", "localhost"]).args(offer);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+    Some(format!("{} {}", value("Protocol version:")?, value("Ciphersuite:")?))
+}
+
+fn only_what_is_safe_is_agreed_on(_: Home) {
+    let certificates = Certificates::new();
+    // A certificate that the old ways could use, too.
+    let service = certificates.home("rsa.crt", "rsa.key").serve();
+    assert_eq!(agreed(&service, &[]).as_deref(), Some("TLSv1.3 TLS_AES_256_GCM_SHA384"));
+    let of_2 = |ciphers: &str| agreed(&service, &["-tls1_2", "-cipher", ciphers]);
+    assert_eq!(of_2("ECDHE-RSA-AES128-GCM-SHA256").as_deref(), Some("TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"));
+    for no_secrecy_later in ["AES128-GCM-SHA256", "AES256-SHA"] {
+        assert_eq!(of_2(no_secrecy_later), None, "whoever has the key some day could read what was recorded");
+    }
+    for padded in ["ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA384"] {
+        assert_eq!(of_2(padded), None, "{padded}");
+    }
+    // The client's own level would not let it offer these.
+    for old in ["-tls1", "-tls1_1"] {
+        assert_eq!(agreed(&service, &[old, "-cipher", "ALL:@SECLEVEL=0"]), None, "{old}");
+    }
+    // It is the same service all the while.
+    assert!(of_2("ECDHE-RSA-CHACHA20-POLY1305").is_some());
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod bench_file;
 mod cluster;
+mod deny;
 mod fuzz;
 mod guarded;
 mod http;
@@ -37,6 +38,7 @@ const USAGE: &str = "usage: cargo xtask <tool>
                 grow, their memory, polls and small requests beside their floors; --quick shows in minutes that it works
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
+  deny          whether licences, sources and versions of the dependencies are as deny.toml allows; builds cargo-deny where it is missing
   fuzz [--target T] [--seconds N]
                 the fuzz targets under libFuzzer, N seconds each (60), on nightly; installs cargo-fuzz where it is missing
   package [--debug | --check]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ["cluster", arguments @ ..] => cluster::run(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
+        ["deny"] => deny::run(),
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),

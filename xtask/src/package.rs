@@ -14,7 +14,7 @@ use crate::roster::{self, text_of};
 use crate::{complain, root, say};
 
 /// Where a file of the repository is installed, and with which rights.
-const FILES: [(&str, &str, u32); 17] = [
+const FILES: [(&str, &str, u32); 18] = [
     ("packaging/roster-admin", "usr/sbin/roster-admin", 0o755),
     ("packaging/roster.service", "usr/lib/systemd/system/roster.service", 0o644),
     ("packaging/roster-watch@.service", "usr/lib/systemd/system/roster-watch@.service", 0o644),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str, u32); 17] = [
     ("docs/MIGRATING.md", "usr/share/doc/roster/MIGRATING.md", 0o644),
     ("docs/OPERATIONS.md", "usr/share/doc/roster/OPERATIONS.md", 0o644),
     ("docs/SCALING.md", "usr/share/doc/roster/SCALING.md", 0o644),
+    ("docs/SECURITY.md", "usr/share/doc/roster/SECURITY.md", 0o644),
     ("docs/ha/patroni.yml", "usr/share/doc/roster/ha/patroni.yml", 0o644),
     ("docs/ha/haproxy.cfg", "usr/share/doc/roster/ha/haproxy.cfg", 0o644),
     ("docs/observability/roster.dashboard.json", "usr/share/doc/roster/observability/roster.dashboard.json", 0o644),

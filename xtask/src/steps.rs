@@ -39,8 +39,9 @@ pub(crate) fn test() -> ExitCode {
     let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
     // Some tens of seconds; docs/RELIABILITY.md tells of longer runs, of the released binary.
     let torture = step("torture", &["xtask", "torture", "--debug", "--cycles", "20"]);
+    let dependencies = step("dependencies", &["xtask", "deny"]);
     let package = step("package", &["xtask", "package", "--check"]);
-    run("test", vec![format(), lints(), tests, cluster, torture, package, documentation])
+    run("test", vec![format(), lints(), tests, cluster, torture, dependencies, package, documentation])
 }
 
 /// The quick part.
