@@ -6,6 +6,7 @@
 
 mod csv;
 mod json;
+mod plan;
 mod request;
 mod values;
 
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stripped", run: json::stripped },
     Target { name: "unescaped", run: json::unescaped },
     Target { name: "csv", run: csv::records },
+    Target { name: "plan", run: plan::plan },
     Target { name: "values", run: values::normal_forms },
     Target { name: "phone", run: values::phones },
 ];

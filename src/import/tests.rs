@@ -4,168 +4,43 @@
 
 mod trying;
 
-use std::collections::HashMap;
-
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::contact::{
-    ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, ProgramTag, Region, Schema, normal_form,
-};
+use crate::{contact, import};
+use made_up::schema;
+use planning::Program;
 
-const NOW_MS: i64 = 1_000_000;
+#[path = "../../tests/support/contract.rs"]
+mod contract;
+#[path = "../../tests/support/made_up.rs"]
+mod made_up;
+#[path = "../../tests/support/planning.rs"]
+mod planning;
 
-fn tag() -> ProgramTag {
-    ProgramTag::from_bits(0xabcdef)
-}
-
-fn schema() -> Schema {
-    let variables = [("honors", "Maybe (Boolean)"), ("credits", "Numeric"), ("note", "String")];
-    Schema::new(variables.iter().zip(32..).map(|((name, printed), number)| {
-        (FieldNumber(number), (*name).to_owned(), FieldType::parse(printed).expect("a type"))
-    }))
-}
-
-/// A program in memory: what a store does for an import, by looking at every contact.
-#[derive(Clone, Default, PartialEq, Debug)]
-struct Program {
-    contacts: Vec<StoredContact>,
-}
-
-impl Program {
-    fn lookup(&self, file: &FilePlan, keys: &[IdentityKeys<'_>]) -> Vec<RowFound> {
-        let find = |test: &dyn Fn(&StoredContact) -> bool| self.contacts.iter().find(|contact| test(contact));
-        keys.iter()
-            .map(|keys| {
-                let by_id = keys.signalvine_id.and_then(|id| find(&|contact| contact.number == id.number));
-                let by_customer_id = keys.customer_id.and_then(|id| find(&|contact| contact.customer_id == id));
-                let contact = if keys.signalvine_id.is_some() { by_id } else { by_customer_id };
-                let asked = match contact {
-                    Some(_) => file.wants_phones_of_existing(),
-                    None => file.wants_phones_of_new() || (keys.signalvine_id.is_none() && keys.customer_id.is_none()),
-                };
-                let by_phone = keys.phone.filter(|_| asked).and_then(|phone| find(&|contact| contact.phone == phone));
-                RowFound {
-                    by_signalvine_id: by_id.map(|contact| contact.number),
-                    by_customer_id: by_customer_id.map(|contact| contact.number),
-                    by_phone: by_phone.map(|contact| contact.number),
-                    contact: contact.filter(|_| file.wants_values()).cloned(),
-                }
+fn show(program: &Program) -> String {
+    let mut table = String::new();
+    for contact in &program.contacts {
+        let values: Vec<String> = contact
+            .profile
+            .iter()
+            .map(|(number, value)| {
+                let name =
+                    schema().fields().iter().find(|field| field.number == number).map(|field| field.name.clone());
+                format!("{}={value}", name.unwrap_or_default())
             })
-            .collect()
+            .collect();
+        let active = if contact.active { "" } else { " inactive" };
+        table.push_str(&format!(
+            "#{} {:?} {}{active} {}\n",
+            contact.number.get(),
+            contact.customer_id,
+            contact.phone,
+            values.join(" ")
+        ));
     }
-
-    fn apply(&mut self, changes: &[Change]) {
-        for change in changes {
-            match change.clone() {
-                Change::Add(Addition { number, customer_id, phone, active, profile }) => {
-                    assert_eq!(number.get(), self.contacts.len() as u64 + 1, "numbers have no gaps");
-                    let times = FieldTimes::default();
-                    self.contacts.push(StoredContact {
-                        number,
-                        created_ms: 0,
-                        customer_id,
-                        phone,
-                        active,
-                        profile,
-                        times,
-                    });
-                }
-                Change::Update(Update { number, customer_id, phone, active, profile, times }) => {
-                    let contact = &mut self.contacts[number.get() as usize - 1];
-                    customer_id.into_iter().for_each(|value| contact.customer_id = value);
-                    phone.into_iter().for_each(|value| contact.phone = value);
-                    active.into_iter().for_each(|value| contact.active = value);
-                    profile.into_iter().for_each(|value| contact.profile = value);
-                    contact.times = times;
-                }
-            }
-            let unique: std::collections::HashSet<_> = self.contacts.iter().map(|contact| contact.phone).collect();
-            assert_eq!(unique.len(), self.contacts.len(), "no phone is held twice, at no moment");
-        }
-    }
-
-    /// Imports a file in batches of `batch_rows`; without effect if the report says so.
-    fn import(&mut self, options: &ImportOptions, file: &str, batch_rows: usize) -> Report {
-        let rows = |reader: &mut RowReader<&[u8]>| -> Result<Vec<Batch>, RowsFault> {
-            let mut batches = Vec::new();
-            while let Some(batch) = if batch_rows == 1 { reader.header()? } else { reader.next_batch()? } {
-                batches.push(batch);
-            }
-            Ok(batches)
-        };
-        let mut reader = RowReader::new(file.as_bytes(), b',');
-        let header = match reader.header() {
-            Ok(header) => header,
-            Err(RowsFault::UnclosedQuote { row }) => {
-                return Report::of_file(options.mode, unclosed(FileErrors::default(), row));
-            }
-            Err(fault) => panic!("{fault}"),
-        };
-        let plan = FilePlan::new(header.as_ref(), &schema(), options, Region::US, tag());
-        let rest = rows(&mut reader);
-        let unclosed_row = match &rest {
-            Err(RowsFault::UnclosedQuote { row }) => Some(*row),
-            _ => None,
-        };
-        let plan = match (plan, unclosed_row) {
-            (Ok(plan), None) => plan,
-            (plan, unclosed_row) => {
-                return Report::of_file(
-                    options.mode,
-                    match unclosed_row {
-                        Some(row) => unclosed(plan.err().unwrap_or_default(), row),
-                        None => plan.err().unwrap_or_default(),
-                    },
-                );
-            }
-        };
-        let before = self.clone();
-        let next = ContactNumber::new(self.contacts.len() as u64 + 1).expect("a number");
-        let mut planner = Planner::new(&plan, next, NOW_MS);
-        for batch in rest.expect("closed quotes") {
-            let batch = plan.identify(batch);
-            let found = self.lookup(&plan, &plan.keys(&batch));
-            let changes = planner.plan(&batch, &found).expect("a plan");
-            self.apply(&changes);
-        }
-        let report = planner.finish();
-        assert!(report.counts.add_up(), "{:?}", report.counts);
-        if !report.applied() {
-            *self = before;
-        }
-        report
-    }
-
-    fn show(&self) -> String {
-        let mut table = String::new();
-        for contact in &self.contacts {
-            let values: Vec<String> = contact
-                .profile
-                .iter()
-                .map(|(number, value)| {
-                    let name =
-                        schema().fields().iter().find(|field| field.number == number).map(|field| field.name.clone());
-                    format!("{}={value}", name.unwrap_or_default())
-                })
-                .collect();
-            let active = if contact.active { "" } else { " inactive" };
-            table.push_str(&format!(
-                "#{} {:?} {}{active} {}\n",
-                contact.number.get(),
-                contact.customer_id,
-                contact.phone,
-                values.join(" ")
-            ));
-        }
-        table
-    }
-}
-
-fn unclosed(mut errors: FileErrors, row: u64) -> FileErrors {
-    errors.add_unclosed_quote(row);
-    errors
+    table
 }
 
 /// `"add active,phone row"` → options, with `dry` or `new<=5` behind them; `ignore` as the second word leaves existing contacts alone, `-` names no field.
@@ -188,10 +63,7 @@ fn options(words: &str) -> ImportOptions {
 
 /// In a file, `<2>` stands for the `signalvine_id` of contact 2.
 fn with_ids(file: &str) -> String {
-    (1..10).fold(file.to_owned(), |file, number| {
-        let id = ContactId::new(tag(), ContactNumber::new(number).expect("a number"), 7);
-        file.replace(&format!("<{number}>"), &id.to_string())
-    })
+    (1..10).fold(file.to_owned(), |file, number| file.replace(&format!("<{number}>"), &planning::id(number)))
 }
 
 /// Contacts #1 `ann` +12395745030 and #2 `bob` +14054685465, then #3 without a customer_id, +19178504987.
@@ -229,8 +101,8 @@ fn check(words: &str, file: &str, expected: Expect) {
     let mut after = before.clone();
     let report = after.import(&options(words), &with_ids(file), 0);
     let mut table = show_report(&report);
-    let shown = before.show();
-    for line in after.show().lines().filter(|line| !shown.lines().any(|before| before == *line)) {
+    let shown = show(&before);
+    for line in show(&after).lines().filter(|line| !shown.lines().any(|before| before == *line)) {
         table.push_str(&format!("→ {line}\n"));
     }
     expected.assert_eq(&table);
@@ -665,197 +537,11 @@ fn a_cell_of_megabytes_is_repeated_in_part_only() {
     assert!(error.message.len() < 3_000);
 }
 
-/// The contract's section 4, row by row over a list of contacts, with nothing clever in it.
-mod model {
-    use super::*;
-
-    #[derive(Clone, PartialEq, Debug, Default)]
-    pub(super) struct Contact {
-        pub(super) customer_id: String,
-        pub(super) phone: String,
-        pub(super) values: HashMap<String, String>,
-    }
-
-    /// What became of a row: a word, or its errors with their fields.
-    pub(super) type Fate = Result<&'static str, Vec<(&'static str, String)>>;
-
-    #[derive(Default)]
-    pub(super) struct Model {
-        pub(super) contacts: Vec<Contact>,
-        pub(super) fates: Vec<(u64, Fate)>,
-    }
-
-    #[derive(Clone, PartialEq)]
-    enum Claim {
-        Contact(usize),
-        CustomerId(String),
-        Phone(String),
-    }
-
-    impl Model {
-        pub(super) fn import(&mut self, options: &ImportOptions, header: &[&str], rows: &[Vec<String>]) {
-            let mut claims: Vec<Claim> = Vec::new();
-            for (cells, number) in rows.iter().zip(2..) {
-                let cell =
-                    |name: &str| header.iter().position(|column| *column == name).map_or("", |at| cells[at].as_str());
-                let fate = self.row(options, header, &cell, &mut claims);
-                self.fates.push((number, fate));
-            }
-        }
-
-        fn row<'c>(
-            &mut self,
-            options: &ImportOptions,
-            header: &[&str],
-            cell: &dyn Fn(&str) -> &'c str,
-            claims: &mut Vec<Claim>,
-        ) -> Fate {
-            let one = |code: &'static str, field: &str| Err(vec![(code, field.to_owned())]);
-            let phone = Phone::parse(cell("phone"), Region::US).map(|phone| phone.to_string());
-            let by_id =
-                (1..=self.contacts.len()).find(|number| with_ids(&format!("<{number}>")) == cell("signalvine_id"));
-            let by_customer_id = |model: &Model| {
-                model
-                    .contacts
-                    .iter()
-                    .position(|contact| !cell("customer_id").is_empty() && contact.customer_id == cell("customer_id"))
-            };
-            let by_phone = |model: &Model| {
-                phone.as_ref().and_then(|phone| model.contacts.iter().position(|contact| contact.phone == *phone))
-            };
-            let (subject, column, phone_only) = if !cell("signalvine_id").is_empty() {
-                match by_id {
-                    Some(number) => (Claim::Contact(number - 1), "signalvine_id", false),
-                    None if options.new == New::Ignore => return Ok("ignored"),
-                    None => return one("unknown_signalvine_id", "signalvine_id"),
-                }
-            } else if !cell("customer_id").is_empty() {
-                let subject =
-                    by_customer_id(self).map_or(Claim::CustomerId(cell("customer_id").to_owned()), Claim::Contact);
-                (subject, "customer_id", false)
-            } else {
-                match by_phone(self) {
-                    Some(at) => (Claim::Contact(at), "phone", true),
-                    None => (Claim::Phone(phone.clone().unwrap_or_default()), "phone", false),
-                }
-            };
-            if subject != Claim::Phone(String::new()) && claims.contains(&subject) {
-                return one("duplicate_row", column);
-            }
-            let known = if let Claim::Contact(at) = subject { Some(at) } else { None };
-            if (known.is_none() && options.new == New::Ignore)
-                || (known.is_some() && options.existing == Existing::Ignore)
-            {
-                return Ok("ignored");
-            }
-            if let Some(at) = known {
-                if column == "signalvine_id" && by_customer_id(self).is_some_and(|other| other != at) {
-                    return one("ids_disagree", "customer_id");
-                }
-                if phone_only {
-                    return one("identity_required", "phone");
-                }
-            }
-            claims.push(subject);
-            let mut contact = known.map(|at| self.contacts[at].clone()).unwrap_or_default();
-            let mut errors = Vec::new();
-            for name in header.iter().filter(|name| **name != "signalvine_id") {
-                let named =
-                    matches!(&options.existing, Existing::Fields(names) if names.iter().any(|field| field == name));
-                if known.is_some() && !named {
-                    continue;
-                }
-                let field = schema().by_name(name).expect("a field").clone();
-                match normal_form(cell(name), field.field_type, Region::US) {
-                    Err(crate::contact::Refusal::Missing) => errors.push(("missing_value", (*name).to_owned())),
-                    Err(crate::contact::Refusal::Invalid) => errors.push(("invalid_value", (*name).to_owned())),
-                    Ok(value) => match *name {
-                        "phone" if by_phone(self).is_some_and(|at| Some(at) != known) => {
-                            errors.push(("phone_taken", (*name).to_owned()))
-                        }
-                        "phone" => contact.phone = value.into_owned(),
-                        "customer_id" => contact.customer_id = value.into_owned(),
-                        _ => drop(contact.values.insert((*name).to_owned(), value.into_owned())),
-                    },
-                }
-            }
-            if !errors.is_empty() {
-                return Err(errors);
-            }
-            match known {
-                Some(at) if self.contacts[at] == contact => Ok("unchanged"),
-                Some(at) => {
-                    self.contacts[at] = contact;
-                    Ok("updated")
-                }
-                None => {
-                    self.contacts.push(contact);
-                    claims.push(Claim::Contact(self.contacts.len() - 1));
-                    Ok("added")
-                }
-            }
-        }
-    }
-}
-
-fn cells(header: &[&str]) -> impl Strategy<Value = Vec<String>> + use<> {
-    let cell = |name: &str| {
-        let words: &[&str] = match name {
-            "signalvine_id" => &["", "", "<1>", "<2>", "<3>", "<9>"],
-            "customer_id" => &["", "ann", "bob", "cat", "dan"],
-            "phone" => &["", "junk", "2395745030", "4054685465", "9178504987", "7165419523"],
-            "credits" => &["1", "1", "2", "x", ""],
-            _ => &["", "A", "B"],
-        };
-        proptest::sample::select(words).prop_map(str::to_owned)
-    };
-    header.iter().map(|name| cell(name).boxed()).collect::<Vec<_>>()
-}
-
-const HEADER: [&str; 5] = ["signalvine_id", "customer_id", "phone", "first_name", "credits"];
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(6_000))]
     /// Tiny alphabets, so that ids collide all the time; whole batches and batches of one row.
     #[test]
-    fn the_plan_is_what_the_model_does(
-        rows in proptest::collection::vec(cells(&HEADER), 1..14),
-        new in proptest::sample::select(&[New::Add, New::Ignore][..]),
-        existing in proptest::sample::select(&["ignore", "-", "phone", "customer_id,phone,first_name,credits", "customer_id,first_name"][..]),
-    ) {
-        let new_word = if new == New::Add { "add" } else { "ignore" };
-        let options = options(&format!("{new_word} {existing} row"));
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| with_ids(cell)).collect()).collect();
-        let mut model = model::Model::default();
-        for (customer_id, phone, first_name, credits) in
-            [("ann", "+12395745030", "Ann", "1"), ("bob", "+14054685465", "Bob", "2"), ("", "+19178504987", "Cy", "3")]
-        {
-            let values = HashMap::from([("first_name".to_owned(), first_name.to_owned()), ("credits".to_owned(), credits.to_owned())]);
-            model.contacts.push(model::Contact { customer_id: customer_id.to_owned(), phone: phone.to_owned(), values });
-        }
-        let file = format!("{}\n{}", HEADER.join(","), rows.iter().map(|row| row.join(",") + "\n").collect::<String>());
-        model.import(&options, &HEADER, &rows);
-        for batch_rows in [1, 0] {
-            let mut after = program();
-            let report = after.import(&options, &file, batch_rows);
-            let expected: Vec<(u64, &str, String)> = model.fates.iter().flat_map(|(number, fate)| {
-                fate.as_ref().err().into_iter().flatten().map(|(code, field)| (*number, *code, field.clone()))
-            }).collect();
-            let got: Vec<(u64, &str, String)> = report.errors.iter().map(|error| {
-                (error.row.unwrap_or(0), error.code.as_str(), error.field.clone().unwrap_or_default())
-            }).collect();
-            prop_assert_eq!(got, expected);
-            let count = |word: &str| model.fates.iter().filter(|(_, fate)| fate.as_ref().is_ok_and(|fate| *fate == word)).count() as u64;
-            let Counts { read, added, updated, unchanged, ignored, failed: _ } = report.counts;
-            prop_assert_eq!((read, added, updated), (rows.len() as u64, count("added"), count("updated")));
-            prop_assert_eq!((unchanged, ignored), (count("unchanged"), count("ignored")));
-            prop_assert_eq!(after.contacts.len(), model.contacts.len());
-            for (contact, expected) in after.contacts.iter().zip(&model.contacts) {
-                prop_assert_eq!((&contact.customer_id, contact.phone.to_string()), (&expected.customer_id, expected.phone.clone()));
-                let value = |number: u32| contact.profile.get(FieldNumber(number)).to_owned();
-                let wanted = |name: &str| expected.values.get(name).cloned().unwrap_or_default();
-                prop_assert_eq!((value(4), value(33)), (wanted("first_name"), wanted("credits")));
-            }
-        }
+    fn the_plan_is_what_the_model_does(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
+        planning::the_plan_is_what_the_model_does(&bytes);
     }
 }

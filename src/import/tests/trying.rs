@@ -112,37 +112,3 @@ fn a_limit_is_told_before_a_thousand_errors() {
     let report = program().import(&options("add ignore row failed<=1000"), &file, 0);
     assert!(report.applied());
 }
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
-    #[test]
-    fn a_dry_run_and_the_import_report_the_same(
-        rows in proptest::collection::vec(cells(&HEADER), 1..14),
-        words in proptest::sample::select(&[
-            "add ignore row", "add - tx", "ignore phone row", "add customer_id,phone,first_name,credits row",
-            "add customer_id,first_name tx", "add first_name row new<=1 updated<=1", "add phone,credits row failed<=2",
-        ][..]),
-        batch_rows in 0..2_usize,
-    ) {
-        let file = rows.iter().map(|row| row.join(",") + "\n").collect::<String>();
-        let file = with_ids(&format!("{}\n{file}", HEADER.join(",")));
-        let (mut tried, mut done) = (program(), program());
-        let dry = tried.import(&options(&format!("{words} dry")), &file, batch_rows);
-        let real = done.import(&options(words), &file, batch_rows);
-        prop_assert_eq!((&dry.counts, &dry.errors, dry.error_count), (&real.counts, &real.errors, real.error_count));
-        prop_assert_eq!(dry.not_applied, real.not_applied.or(Some(NotApplied::DryRun)));
-        prop_assert_eq!(&tried, &program());
-        // The count of each field is of contacts that then have another value.
-        let changed = |field: &str| dry.changes.iter().flatten().find(|changes| changes.field == field).map_or(0, |changes| changes.count);
-        if real.applied() {
-            let before = program();
-            let differ = |differs: &dyn Fn(&StoredContact, &StoredContact) -> bool| {
-                before.contacts.iter().zip(&done.contacts).filter(|(before, after)| differs(before, after)).count() as u64
-            };
-            prop_assert_eq!(changed("phone"), differ(&|before, after| before.phone != after.phone));
-            prop_assert_eq!(changed("customer_id"), differ(&|before, after| before.customer_id != after.customer_id));
-            let value = |contact: &StoredContact| contact.profile.get(FieldNumber::FIRST_NAME).to_owned();
-            prop_assert_eq!(changed("first_name"), differ(&|before, after| value(before) != value(after)));
-        }
-    }
-}
