@@ -12,6 +12,7 @@ mod guarded;
 mod http;
 mod memory;
 mod needs;
+mod notices;
 mod options;
 mod package;
 mod package_check;

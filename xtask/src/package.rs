@@ -9,9 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use crate::package_check;
 use crate::roster::{self, text_of};
 use crate::{complain, root, say};
+use crate::{notices, package_check};
 
 /// Where a file of the repository is installed, and with which rights.
 const FILES: [(&str, &str, u32); 18] = [
@@ -42,6 +42,9 @@ const COMPRESSED: [(&str, &str); 4] = [
     ("packaging/roster.1", "usr/share/man/man1/roster.1"),
     ("packaging/roster-admin.8", "usr/share/man/man8/roster-admin.8"),
 ];
+
+/// The licences of what is built in, compressed, too.
+const NOTICES: &str = "usr/share/doc/roster/third-party-notices";
 
 /// What dpkg runs.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
@@ -127,6 +130,7 @@ impl Stage {
             // Line tables are most of it, and of no use here.
             tool(Command::new("strip").arg("--strip-debug").arg(self.root.join("usr/bin/roster")))?;
         }
+        let notices = notices::text().map_err(io::Error::other)?;
         for (from, to, mode) in FILES {
             self.install(&root().join(from), to, mode)?;
         }
@@ -134,6 +138,9 @@ impl Stage {
             self.install(&root().join(from), to, 0o644)?;
             tool(Command::new("gzip").args(["-9", "--no-name"]).arg(self.root.join(to)))?;
         }
+        // Into the folder of the others.
+        self.write(NOTICES, &notices)?;
+        tool(Command::new("gzip").args(["-9", "--no-name"]).arg(self.root.join(NOTICES)))?;
         for script in SCRIPTS {
             self.install(&root().join("packaging/debian").join(script), &format!("DEBIAN/{script}"), 0o755)?;
         }

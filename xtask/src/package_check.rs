@@ -21,6 +21,7 @@ const CONTENTS: &str = "\
 -rw-r--r-- root/root ./usr/share/doc/roster/OPERATIONS.md
 -rw-r--r-- root/root ./usr/share/doc/roster/README.md
 -rw-r--r-- root/root ./usr/share/doc/roster/SCALING.md
+-rw-r--r-- root/root ./usr/share/doc/roster/SECURITY.md
 -rw-r--r-- root/root ./usr/share/doc/roster/changelog.Debian.gz
 -rw-r--r-- root/root ./usr/share/doc/roster/changelog.gz
 -rw-r--r-- root/root ./usr/share/doc/roster/copyright
@@ -29,6 +30,7 @@ const CONTENTS: &str = "\
 -rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.dashboard.json
 -rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.rules.test.yml
 -rw-r--r-- root/root ./usr/share/doc/roster/observability/roster.rules.yml
+-rw-r--r-- root/root ./usr/share/doc/roster/third-party-notices.gz
 -rw-r--r-- root/root ./usr/share/lintian/overrides/roster
 -rw-r--r-- root/root ./usr/share/man/man1/roster.1.gz
 -rw-r--r-- root/root ./usr/share/man/man8/roster-admin.8.gz
