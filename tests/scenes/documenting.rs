@@ -20,14 +20,14 @@ scenes!(
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// What anybody may ask for, unsigned.
-fn ask(service: &Service, method: &str, path: &str) -> (u16, String) {
+pub(crate) fn ask(service: &Service, method: &str, path: &str) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", service.address));
     let mut answer = agent.run(request.body(()).unwrap()).unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-fn document(service: &Service) -> Value {
+pub(crate) fn document(service: &Service) -> Value {
     let (status, body) = ask(service, "GET", "/openapi.json");
     assert_eq!(status, 200);
     serde_json::from_str(&body).unwrap()

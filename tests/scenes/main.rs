@@ -26,6 +26,7 @@ mod moving;
 mod nodes;
 mod observability;
 mod ordering;
+mod permitting;
 mod python;
 mod reading;
 mod removing;
