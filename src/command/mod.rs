@@ -75,7 +75,7 @@ pub struct NewCommand {
 pub struct IdempotencyKey {
     /// As sent.
     pub key: String,
-    /// SHA-256 of the body's bytes: the same key over another body is refused.
+    /// SHA-256 of the body's bytes, and of the options where they are not in it: the same key for something else is refused.
     pub body_digest: Digest,
     /// Keys accepted at or before this moment are forgotten, in milliseconds since 1970-01-01 UTC.
     pub forgotten_before_ms: i64,

@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Refused;
@@ -19,11 +20,11 @@ use super::path::{PathId, program_of};
 use super::signed::Signed;
 use super::spool::{Coding, Spool};
 use super::{HttpSettings, HttpState, body};
-use crate::command::{CommandId, IdempotencyKey, Payload};
+use crate::command::{CommandId, Digest, IdempotencyKey, Payload};
 use crate::import::{Charset, Form, ImportOptions};
 use crate::problem::{Code, Problem};
 use crate::tenant::ProgramId;
-use crate::wire::read_options;
+use crate::wire::{read_options, write_options};
 
 /// How long one more waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -92,7 +93,19 @@ async fn look_at(path: &PathId, parameters: RawParameters, signed: &Signed) -> R
     if first.is_some() {
         return Err(signature_reused().into());
     }
+    let key = key.map(|key| IdempotencyKey { body_digest: with_options(&options, key.body_digest), ..key });
     Ok(Asked::Import { program: program.id, options, key, coding })
+}
+
+/// What a key is for: the same file with other options is another import, as it is in JSON, where the options are in the body.
+fn with_options(options: &ImportOptions, body: Digest) -> Digest {
+    let charset = match options.form {
+        Form::Json | Form::File { charset: None } => "",
+        Form::File { charset: Some(charset) } => charset.as_str(),
+    };
+    let options = write_options(options);
+    let parts = [options.as_bytes(), b"\n", charset.as_bytes(), b"\n", &body];
+    parts.into_iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize().into()
 }
 
 fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {

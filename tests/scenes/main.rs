@@ -22,6 +22,7 @@ mod importing;
 mod limits;
 mod keeping;
 mod migrating;
+mod modelling;
 mod moving;
 mod nodes;
 mod observability;

@@ -304,6 +304,14 @@ fn a_file_sent_again_is_the_same_import(home: Home) {
     let by_key = client.send(&keyed(b"phone,first_name,last_name\n2395745030,,\n")).location();
     assert_eq!(client.send(&keyed(b"phone,first_name,last_name\n2395745030,,\n")).location(), by_key);
     client.send(&keyed(b"phone,first_name,last_name\n2395745031,,\n")).problem(422, "idempotency_key_reused");
+    // The same options in another order are the same; others, or another charset, are another import.
+    let asked = |query: &str, media_type: &str| {
+        let request = stream(&client, query, b"phone,first_name,last_name\n2395745030,,\n").without("content-type");
+        client.send(&request.header("content-type", media_type).header("idempotency-key", "K"))
+    };
+    assert_eq!(asked("mode=row&existing=first_name,last_name&new=add", "text/csv").location(), by_key);
+    asked(&format!("{OPTIONS}&dryRun=true"), "text/csv").problem(422, "idempotency_key_reused");
+    asked(OPTIONS, "text/csv; charset=windows-1252").problem(422, "idempotency_key_reused");
     assert_eq!(commands(&client), 2);
     let again_later = request(OPTIONS);
     service.kill();
