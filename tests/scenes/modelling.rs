@@ -28,6 +28,8 @@ scenes!(the_service_does_what_the_model_does);
 /// A few seconds for each home.
 const CASES: u32 = 6;
 const SEED: u64 = 20_261_128;
+/// After so many sequences it is said how far it is.
+const TOLD_EVERY: u32 = 50;
 /// The most steps of a sequence.
 const STEPS_MAX: usize = 60;
 /// The most bytes that an import is made up of.
@@ -187,13 +189,18 @@ fn the_service_does_what_the_model_does(home: Home) {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &chosen));
     for case in 1..=cases {
         let steps = steps().new_tree(&mut runner).unwrap().current();
-        let Some(reason) = differs(&mut ground, &steps) else { continue };
+        let Some(reason) = differs(&mut ground, &steps) else {
+            if case % TOLD_EVERY == 0 {
+                eprintln!("{case} sequences of ROSTER_MODEL_SEED={seed}: {:?}", ground.done);
+            }
+            continue;
+        };
         eprintln!("sequence {case} of ROSTER_MODEL_SEED={seed} differs, and is made shorter: {reason}");
         let (steps, reason) = shrinking::shortest(steps, reason, |steps| differs(&mut ground, steps));
         let steps: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
         panic!("sequence {case} of ROSTER_MODEL_SEED={seed}: {reason}\nafter\n{}", steps.join("\n"));
     }
-    eprintln!("{cases} sequences of ROSTER_MODEL_SEED={seed}: {:?}", ground.done);
+    eprintln!("all {cases} sequences of ROSTER_MODEL_SEED={seed}: {:?}", ground.done);
 }
 
 /// Does the steps, and says what differs, if something does.
