@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::command::{Clock, Kept, Workers, keep};
+use crate::command::{Clock, Kept, Steady, Workers, keep};
 use crate::config::{MasterKey, Settings};
 use crate::http::{
     Allowance, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair, keep_renewed, router, watch_router,
@@ -259,8 +259,10 @@ impl Service {
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
-        let keeper = keep(Arc::clone(&store), kept(settings), clock(), stopped.clone());
-        let app = router(Arc::clone(&store), http_settings(settings), clock(), stopped.clone()).into_make_service();
+        let steady = steady_clock();
+        let keeper = keep(Arc::clone(&store), kept(settings), Arc::clone(&steady), stopped.clone());
+        let clocks = (clock(), steady);
+        let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone()).into_make_service();
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
             .handle(handle.clone())
@@ -371,6 +373,16 @@ fn http_settings(settings: &Settings) -> HttpSettings {
 fn kept(settings: &Settings) -> Kept {
     let days = |count: u64| Duration::from_secs(count * 24 * 60 * 60);
     Kept { payloads: days(settings.payloads_kept_days), commands: days(settings.commands_kept_days) }
+}
+
+/// The clock by which things are forgotten: it does not jump ahead.
+fn steady_clock() -> Clock {
+    let (clock, started) = (clock(), Instant::now());
+    let steady = Mutex::new(Steady::new(clock()));
+    Arc::new(move || {
+        let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.believe(clock(), started.elapsed())
+    })
 }
 
 fn clock() -> Clock {

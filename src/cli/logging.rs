@@ -25,7 +25,10 @@ pub(super) fn start(settings: &Settings, default: DefaultLevel) -> Result<(), Fa
     };
     let level = settings.log_level.as_deref().unwrap_or(fallback);
     let filter = EnvFilter::try_new(level).map_err(|error| Failure::yours(format!("log_level = {level}: {error}")))?;
-    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
+    // A line that cannot be written (the log is on a full disk) is lost. To complain of it on standard error would fail the same way, and
+    // that is a panic: of a request, a worker, or the one thread that writes the catalogue.
+    let subscriber =
+        tracing_subscriber::fmt().log_internal_errors(false).with_writer(io::stderr).with_env_filter(filter);
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let started = match settings.log_format {
         LogFormat::Text => subscriber.with_ansi(colour).with_target(false).try_init(),

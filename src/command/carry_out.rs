@@ -40,8 +40,10 @@ impl RunFault {
             RunFault::NotBegun(StoreError::LostClaim) | RunFault::Store(StoreError::LostClaim) => FaultKind::LostClaim,
             RunFault::NotBegun(StoreError::Unavailable(_)) => FaultKind::Away,
             RunFault::Store(StoreError::Unavailable(_)) => FaultKind::Passing,
-            // Read from the store, as everything else is.
-            RunFault::Payload(fault) if is_of_unavailable_store(fault) => FaultKind::Passing,
+            // Read from the store, as everything else is, or from the machine's disk.
+            RunFault::Payload(fault) if fault.raw_os_error().is_some() || is_of_unavailable_store(fault) => {
+                FaultKind::Passing
+            }
             // Cancelling is an end like others, and none of these; the worker asks for it first.
             RunFault::NotBegun(StoreError::Refused(_) | StoreError::Cancelled(_) | StoreError::Fault(_))
             | RunFault::Store(StoreError::Refused(_) | StoreError::Cancelled(_) | StoreError::Fault(_))

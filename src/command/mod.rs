@@ -5,6 +5,7 @@
 mod carry_out;
 mod completions;
 mod keeper;
+mod steady;
 pub(crate) mod test_point;
 mod worker;
 
@@ -18,6 +19,7 @@ use crate::tenant::{AccountId, ProgramId, TokenNumber};
 
 pub use completions::{Completions, Watch};
 pub use keeper::{Kept, keep};
+pub use steady::Steady;
 pub use worker::{ATTEMPTS_MAX, PASSING_TRIES_MAX, TRIES_MAX, Workers};
 
 /// The time now, in milliseconds since 1970-01-01 UTC. Read at the edges only, and passed on as `now_ms`.
@@ -66,6 +68,8 @@ pub struct NewCommand {
     pub request_digest: Digest,
     /// Until when the signature is remembered, in milliseconds since 1970-01-01 UTC; longer than it is fresh.
     pub remember_until_ms: i64,
+    /// Signatures that were to be remembered until before this moment may be forgotten: the time, unless the clock has just jumped.
+    pub forget_before_ms: i64,
     /// The `Idempotency-Key`, if one was sent.
     pub idempotency: Option<IdempotencyKey>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -17,9 +17,12 @@ use crate::store::{Store, StoreError};
 /// How often an import that fails by a fault of ours is tried before it is completed as an error. A store that is not
 /// available (a full disk) counts apart: see [`PASSING_TRIES_MAX`].
 pub const TRIES_MAX: u32 = 3;
-/// How often an import is tried that begins, but finds the store not available later; with the pauses below about ten
-/// minutes. (One that cannot even begin is tried for as long as it takes: see [`FaultKind::Away`].)
-pub const PASSING_TRIES_MAX: u32 = 125;
+/// How often an import is tried that begins, but finds the store not available later: with the pauses below about ten minutes, and then a
+/// day. A disk that fills up in the evening is to lose nothing of what was accepted; an import that is itself too much for the disk ends
+/// at last, or when somebody cancels it. (One that cannot even begin is tried for as long as it takes: see [`FaultKind::Away`].)
+pub const PASSING_TRIES_MAX: u32 = PASSING_TRIES_QUICK + 24 * 60;
+/// How many of these come one soon after the other.
+const PASSING_TRIES_QUICK: u32 = 125;
 /// How often a command may be taken on at all: each time but the last the process died or was stopped on the way. More
 /// means that the command itself brings the process down.
 pub const ATTEMPTS_MAX: u32 = 100;
@@ -27,6 +30,10 @@ pub const ATTEMPTS_MAX: u32 = 100;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two tries: what a database's failover takes is not to be doubled by waiting.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause between two tries of which many have failed.
+const PAUSE_LONG: Duration = Duration::from_secs(60);
+/// Workers for each import that may run: so many may wait for a fault to pass while others have their turn.
+const WORKERS_PER_TURN: usize = 8;
 /// The pause after a claim that failed.
 const CLAIM_AGAIN: Duration = Duration::from_secs(1);
 /// Work is looked for this often even if nobody says that some arrived.
@@ -39,14 +46,16 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers for all imports and as many for small ones; each carries out one at a time.
+    /// Starts workers for all imports and as many for small ones: of each kind, `count` imports run at a time.
     pub fn start(store: &Arc<dyn Store>, count: usize, clock: Clock) -> Workers {
         let (stop, _) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, count) = (JoinSet::new(), count.max(1));
         for reach in [Reach::Any, Reach::Small] {
-            for _ in 0..count.max(1) {
+            let semaphore = || Arc::new(Semaphore::new(count));
+            let turns = Arc::new(Turns { looking: semaphore(), free: semaphore(), wanted: Notify::new() });
+            for _ in 0..count * WORKERS_PER_TURN {
                 let (store, clock, stop) = (Arc::clone(store), Arc::clone(&clock), stop.subscribe());
-                tasks.spawn(Worker { store, clock, stop, reach }.work());
+                tasks.spawn(Worker { store, clock, stop, reach, turns: Arc::clone(&turns) }.work());
             }
         }
         Workers { tasks, stop }
@@ -66,19 +75,33 @@ struct Worker {
     clock: Clock,
     stop: watch::Receiver<bool>,
     reach: Reach,
+    turns: Arc<Turns>,
+}
+
+/// Of all workers of one reach: who has none may not run an import.
+struct Turns {
+    /// Those that look for work; the others wait behind them, and not before those that have an import already.
+    looking: Arc<Semaphore>,
+    free: Arc<Semaphore>,
+    /// Somebody with an import waits for one: who has a turn and nothing to do gives it up.
+    wanted: Notify,
 }
 
 impl Worker {
     async fn work(mut self) {
-        while !*self.stop.borrow() {
+        loop {
+            let Some(looking) = self.permit(Arc::clone(&self.turns.looking)).await else { return };
+            let Some(turn) = self.permit(Arc::clone(&self.turns.free)).await else { return };
             match self.store.claim(self.reach, (self.clock)()).await {
                 Ok(Some(claim)) => {
+                    drop(looking);
                     test_point("import.claimed");
-                    self.run(&claim).await;
+                    self.run(&claim, turn).await;
                 }
                 Ok(None) => {
                     tokio::select! {
                         () = self.store.work_arrived(self.reach) => {}
+                        () = self.turns.wanted.notified() => {}
                         () = tokio::time::sleep(LOOK_EVERY) => {}
                         _ = self.stop.changed() => {}
                     }
@@ -91,15 +114,36 @@ impl Worker {
         }
     }
 
+    /// Waits for one; none if the worker is to stop.
+    async fn permit(&mut self, of: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        let permit = tokio::select! {
+            permit = of.acquire_owned() => permit.ok(),
+            _ = self.stop.changed() => None,
+        };
+        permit.filter(|_| !*self.stop.borrow())
+    }
+
+    /// Another turn for a worker that has an import.
+    async fn another_turn(&mut self) -> Option<OwnedSemaphorePermit> {
+        let turn = tokio::select! {
+            biased;
+            turn = Arc::clone(&self.turns.free).acquire_owned() => turn.ok(),
+            _ = self.stop.changed() => None,
+            // It has its place in the row by now, so what is given up is for it.
+            () = async { self.turns.wanted.notify_one(); std::future::pending().await } => None,
+        };
+        turn.filter(|_| !*self.stop.borrow())
+    }
+
     /// Carries a command out and completes it, whatever happens on the way.
-    async fn run(&mut self, claim: &Claim) {
+    async fn run(&mut self, claim: &Claim, mut turn: OwnedSemaphorePermit) {
         let trace = Uuid::new_v4().simple().to_string();
         let started = Instant::now();
         let report = if claim.attempt > ATTEMPTS_MAX {
             tracing::error!(incident = trace, command = %claim.command, attempts = claim.attempt, "command given up: no attempt came to its end");
             Ok(Report::of_fault(claim.options.mode, &trace))
         } else {
-            self.report(claim, &trace).await
+            self.report(claim, &trace, &mut turn).await
         };
         match report {
             Ok(report) => {
@@ -111,10 +155,16 @@ impl Worker {
         }
     }
 
-    /// The report of an import, tried as often as makes sense.
-    async fn report(&mut self, claim: &Claim, trace: &str) -> Result<Report, NoReport> {
+    /// The report of an import, tried as often as makes sense. Between two tries it is somebody else's turn.
+    async fn report(
+        &mut self,
+        claim: &Claim,
+        trace: &str,
+        turn: &mut OwnedSemaphorePermit,
+    ) -> Result<Report, NoReport> {
         let (mut tries, mut passing_tries, mut away, mut pause) = (0, 0, 0, PAUSE_FIRST);
         loop {
+            let began = Instant::now();
             let fault = match self.try_once(claim).await {
                 Ok(report) => return Ok(report),
                 Err(RunFault::Store(StoreError::Cancelled(by)) | RunFault::NotBegun(StoreError::Cancelled(by))) => {
@@ -129,15 +179,21 @@ impl Worker {
                 FaultKind::Ours => (&mut tries, TRIES_MAX),
             };
             *count += 1;
-            if *count >= most {
-                tracing::error!(incident = trace, command = %claim.command, program = %claim.program, %fault, tries = *count, "import given up");
+            let count = *count;
+            if count >= most {
+                tracing::error!(incident = trace, command = %claim.command, program = %claim.program, %fault, tries = count, "import given up");
                 return Ok(Report::of_fault(claim.options.mode, trace));
             }
-            tracing::warn!(trace, command = %claim.command, program = %claim.program, %fault, tries = *count, pause_ms = pause.as_millis() as u64, "import failed and is tried again");
-            if self.pause(pause).await {
+            // What fails for want of room has taken all that there was for as long as it was tried: then others are to have it as long.
+            let others = if passing_tries > 1 { began.elapsed().min(PAUSE_LONG) } else { Duration::ZERO };
+            let pause_now = pause.max(others);
+            tracing::warn!(trace, command = %claim.command, program = %claim.program, %fault, tries = count, pause_ms = pause_now.as_millis() as u64, "import failed and is tried again");
+            drop(turn.split(turn.num_permits()));
+            if self.pause(pause_now).await {
                 return Err(NoReport::Stopping);
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            *turn = self.another_turn().await.ok_or(NoReport::Stopping)?;
+            pause = if passing_tries < PASSING_TRIES_QUICK { (pause * 2).min(PAUSE_MAX) } else { PAUSE_LONG };
         }
     }
 

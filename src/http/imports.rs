@@ -200,6 +200,11 @@ fn new_command(state: &HttpState, signed: &Signed, import: Import) -> (NewComman
     let window_ms = i64::try_from(state.settings.freshness.as_millis()).unwrap_or(i64::MAX);
     // Fresh until then, wherever in the window the clocks were.
     let fresh_until_ms = signed.signed_at.as_millisecond().saturating_add(window_ms.saturating_mul(2));
+    let forget_before_ms = (state.steady)();
+    let idempotency = idempotency.map(|key| IdempotencyKey {
+        forgotten_before_ms: key.forgotten_before_ms.min(forget_before_ms.saturating_sub(IDEMPOTENCY_KEY_KEPT_MS)),
+        ..key
+    });
     let command = NewCommand {
         id,
         account: signed.data.token().account,
@@ -211,6 +216,7 @@ fn new_command(state: &HttpState, signed: &Signed, import: Import) -> (NewComman
         signature: signed.signature,
         request_digest: signed.request_digest,
         remember_until_ms: fresh_until_ms.max(signed.now_ms).saturating_add(SIGNATURE_KEPT_MS),
+        forget_before_ms,
         idempotency,
     };
     (command, upload)

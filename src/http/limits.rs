@@ -43,14 +43,21 @@ impl Count {
     fn wait_s(&self, allowance: Allowance, now_us: i64) -> u64 {
         let Some(each_us) = each_us(allowance) else { return 0 };
         // No further ahead than a minute's requests reach.
-        let wait_us = self.even_until_us.saturating_add(each_us).saturating_sub(MINUTE_US).saturating_sub(now_us);
+        let even_until_us = self.even_until_us(now_us);
+        let wait_us = even_until_us.saturating_add(each_us).saturating_sub(MINUTE_US).saturating_sub(now_us);
         u64::try_from(wait_us).unwrap_or(0).div_ceil(1_000_000)
     }
 
     fn charge(&mut self, allowance: Allowance, now_us: i64) {
         if let Some(each_us) = each_us(allowance) {
-            self.even_until_us = self.even_until_us.max(now_us).saturating_add(each_us);
+            self.even_until_us = self.even_until_us(now_us).max(now_us).saturating_add(each_us);
         }
+    }
+
+    /// Nobody gets further ahead than a minute. Who is by far was counted before the clock was set back, and is counted anew: else
+    /// everybody would be turned away for as long as it was set back.
+    fn even_until_us(&self, now_us: i64) -> i64 {
+        if self.even_until_us.saturating_sub(now_us) > 2 * MINUTE_US { now_us } else { self.even_until_us }
     }
 
     fn give_back(&mut self, allowance: Allowance) {
@@ -329,6 +336,18 @@ mod tests {
 
     fn wait_s(limits: &Limits, token: &Token, now_ms: i64) -> u64 {
         limits.request(token, now_ms).map_or_else(|problem| problem.retry_after_s.expect("a time"), |()| 0)
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_turns_nobody_away() {
+        const HOUR: i64 = 3_600_000;
+        for max in [1, 60] {
+            let (limits, token) = (limits(requests(max), requests(max)), token(1, 1));
+            (0..max).for_each(|_| assert_eq!(wait_s(&limits, &token, NOW + 3 * HOUR), 0));
+            assert!(wait_s(&limits, &token, NOW + 3 * HOUR) > 0);
+            (0..max).for_each(|_| assert_eq!(wait_s(&limits, &token, NOW), 0, "it is counted anew"));
+            assert!(wait_s(&limits, &token, NOW) > 0, "and counted");
+        }
     }
 
     /// Who comes again when told is let in, and a second earlier is not; whatever they tried meanwhile.

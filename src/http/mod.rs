@@ -78,6 +78,8 @@ pub(crate) struct HttpState {
     door: Door,
     settings: HttpSettings,
     clock: Clock,
+    /// The time by which things are forgotten.
+    steady: Clock,
     /// What this node calls itself in answers.
     processor: String,
     /// Room for bodies, in units of [`body::ROOM_UNIT_BYTES`].
@@ -93,13 +95,19 @@ pub(crate) struct HttpState {
 }
 
 impl HttpState {
-    fn new(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> HttpState {
+    fn new(
+        store: Arc<dyn Store>,
+        settings: HttpSettings,
+        (clock, steady): (Clock, Clock),
+        stopping: watch::Receiver<bool>,
+    ) -> HttpState {
         let limits = Arc::new(Limits::new(settings.token, settings.account));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         HttpState {
             door: Door::new(store, limits, Arc::clone(&clock)),
             settings,
             clock,
+            steady,
             processor: concat!("roster/", env!("CARGO_PKG_VERSION")).to_owned(),
             room: Arc::new(Semaphore::new(body::room_units(settings.body_bytes_in_flight_max))),
             checks: Arc::new(Semaphore::new(cores)),
@@ -110,10 +118,16 @@ impl HttpState {
     }
 }
 
-/// The HTTP API over a store, as a service for a listener. `stopping` turns true when the service is to stop.
-pub fn router(store: Arc<dyn Store>, settings: HttpSettings, clock: Clock, stopping: watch::Receiver<bool>) -> Router {
+/// The HTTP API over a store, as a service for a listener. Beside the clock, the one by which things are forgotten. `stopping` turns
+/// true when the service is to stop.
+pub fn router(
+    store: Arc<dyn Store>,
+    settings: HttpSettings,
+    (clock, steady): (Clock, Clock),
+    stopping: watch::Receiver<bool>,
+) -> Router {
     let watched = Watched { store: Arc::clone(&store), clock: Arc::clone(&clock), stopping: stopping.clone() };
-    let state = Arc::new(HttpState::new(store, settings, clock, stopping));
+    let state = Arc::new(HttpState::new(store, settings, (clock, steady), stopping));
     Router::new()
         .merge(routes::router())
         .merge(health(watched))

@@ -54,7 +54,8 @@ impl Still {
         let now_ms = Arc::new(AtomicI64::new(NOW));
         let read = Arc::clone(&now_ms);
         let clock = Arc::new(move || read.load(Ordering::Relaxed));
-        let state = Arc::new(HttpState::new(Arc::clone(&store), settings, clock, watch::channel(false).1));
+        let clocks = (clock.clone() as crate::command::Clock, clock as crate::command::Clock);
+        let state = Arc::new(HttpState::new(Arc::clone(&store), settings, clocks, watch::channel(false).1));
         Still { store, state, now_ms, _data: data }
     }
 

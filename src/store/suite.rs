@@ -232,6 +232,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + HOUR,
+        forget_before_ms: NOW,
         idempotency: None,
     }
 }
@@ -588,9 +589,12 @@ async fn expired_memories_go(home: &dyn Home) {
     let at = |number, created_ms| NewCommand {
         created_ms,
         remember_until_ms: created_ms + HOUR,
+        forget_before_ms: created_ms,
         ..request(&tenant, number)
     };
-    store.accept(at(4, NOW + HOUR)).await.expect("accepted");
+    // What the clock says by itself makes nothing go.
+    let jumped = NewCommand { forget_before_ms: NOW + HOUR, ..at(4, NOW + 9 * HOUR) };
+    store.accept(jumped).await.expect("accepted");
     assert!(store.remembered(tenant.token, &[1; 32]).await.expect("readable").is_some(), "its last moment");
     store.accept(at(5, NOW + HOUR + 1)).await.expect("accepted");
     for (number, there) in [(1, false), (2, false), (3, false), (4, true), (5, true)] {

@@ -2,7 +2,11 @@
 
 use crate::harness::{Home, contacts_csv, counts, errors, text};
 
-scenes!(a_panic_ends_as_an_error_and_blocks_nobody, the_log_tells_no_contact_and_no_secret,);
+scenes!(
+    a_panic_ends_as_an_error_and_blocks_nobody,
+    the_log_tells_no_contact_and_no_secret,
+    a_log_that_cannot_be_written_stops_nothing,
+);
 
 mod of_files {
     use super::*;
@@ -61,6 +65,19 @@ fn the_log_tells_no_contact_and_no_secret(home: Home) {
         let line = log.lines().find(|line| line.contains(private));
         assert_eq!(line, None, "the log tells '{private}'");
     }
+}
+
+/// The log is on a disk that is full: its lines are lost, and nothing else.
+fn a_log_that_cannot_be_written_stops_nothing(home: Home) {
+    std::os::unix::fs::symlink("/dev/full", home.data().with_file_name("log")).unwrap();
+    let mut service = home.with("ROSTER_LOG_LEVEL", "trace").serve();
+    let client = service.client();
+    client.get("/v1/nothing").problem(404, "not_found");
+    for number in 0..3 {
+        let status = client.import("add", "ignore", "row", &contacts_csv(number * 2_000, 2_000));
+        assert_eq!(counts(&status), ([2_000, 2_000, 0, 0, 0, 0], true));
+    }
+    assert_eq!(service.terminate(), Some(0));
 }
 
 fn a_second_service_and_a_wrong_key_are_refused(home: Home) {

@@ -72,10 +72,20 @@ pub(crate) struct Server {
 impl Server {
     /// A new server with settings like `fsync=off`, with or without the pooler. PostgreSQL is installed.
     pub(crate) fn start(pooler: Option<&Path>, settings: &[&str]) -> Server {
+        Server::start_with(pooler, settings, &[])
+    }
+
+    /// The same, with something in its environment.
+    pub(crate) fn start_with(
+        pooler: Option<&Path>,
+        settings: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Server {
         let programs = programs().expect(WHERE_PROGRAMS_ARE);
         let mut shell = shell(START)
             .args([programs.as_path(), pooler.unwrap_or(Path::new(""))])
             .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             // A Ctrl-C at the terminal is for who started it; the shell sees the pipe's end, and cleans up.
             .process_group(0)
             .stdin(Stdio::piped())

@@ -7,6 +7,7 @@ mod bench;
 mod bench_file;
 mod cluster;
 mod deny;
+mod faults;
 mod fuzz;
 mod guarded;
 mod http;
@@ -40,6 +41,9 @@ const USAGE: &str = "usage: cargo xtask <tool>
   bench-file PATH ROWS [CHANGED_EVERY]
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
   deny          whether licences, sources and versions of the dependencies are as deny.toml allows; builds cargo-deny where it is missing
+  faults [--only PART] [--fault F] [--short | --long] [--debug | --binary PATH]
+                the disk is full, read-only or fails at each step of an import, descriptors and connections run out, the clock jumps:
+                what clients see, what is kept, and that it goes on by itself; prints the table of docs/RELIABILITY.md
   fuzz [--target T] [--seconds N]
                 the fuzz targets under libFuzzer, N seconds each (60), on nightly; installs cargo-fuzz where it is missing
   package [--debug | --check]
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
         ["deny"] => deny::run(),
+        ["faults", arguments @ ..] => faults::run(arguments),
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),

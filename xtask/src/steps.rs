@@ -39,9 +39,11 @@ pub(crate) fn test() -> ExitCode {
     let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
     // Some tens of seconds; docs/RELIABILITY.md tells of longer runs, of the released binary.
     let torture = step("torture", &["xtask", "torture", "--debug", "--cycles", "20"]);
+    // The same; nothing on a disk that is small where nothing may be mounted.
+    let faults = step("faults", &["xtask", "faults", "--debug", "--short"]);
     let dependencies = step("dependencies", &["xtask", "deny"]);
     let package = step("package", &["xtask", "package", "--check"]);
-    run("test", vec![format(), lints(), tests, cluster, torture, dependencies, package, documentation])
+    run("test", vec![format(), lints(), tests, cluster, torture, faults, dependencies, package, documentation])
 }
 
 /// The quick part.

@@ -118,7 +118,7 @@ impl Writes<'_> {
     async fn forget(&self, client: &Client, token: TokenNumber) -> Result<(), StoreError> {
         let of_token = || self.stored.iter().map(|stored| stored.new).filter(|new| new.token == token);
         let most = FORGOTTEN_PER_ACCEPT_MAX * i64::try_from(of_token().count()).unwrap_or(1);
-        let before_ms = of_token().map(|new| new.created_ms).min().unwrap_or(i64::MIN);
+        let before_ms = of_token().map(|new| new.forget_before_ms).min().unwrap_or(i64::MIN);
         let keys_before_ms = of_token().filter_map(|new| Some(new.idempotency.as_ref()?.forgotten_before_ms)).min();
         let signatures = async {
             client

@@ -31,6 +31,15 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// A lease is renewed so many times before it would run out.
 const RENEWALS_PER_LEASE: u32 = 4;
 
+/// The longest lease that a node can be set to (`src/config/keys.rs`).
+const LEASE_MS_MAX: i64 = 3_600_000;
+
+/// The condition under which a lease is over. One that lasts longer than any can was given before the database's clock was set back: if its
+/// node is gone, nobody would miss it for as long as that. If it is there, it renews the lease, and is seen at work meanwhile.
+fn is_run_out() -> String {
+    format!("(lease_until_ms <= {NOW_MS} OR lease_until_ms > {NOW_MS} + {LEASE_MS_MAX})")
+}
+
 /// What this node knows of the queue.
 pub(super) struct Queue {
     pub(super) completions: Completions,
@@ -193,9 +202,7 @@ async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Opti
 async fn is_claimable(client: &Client) -> Result<bool, StoreError> {
     client
         .query_typed_one(
-            &format!(
-                "SELECT EXISTS (SELECT FROM lane WHERE head < next_seq AND (NOT running OR lease_until_ms <= {NOW_MS}))"
-            ),
+            &format!("SELECT EXISTS (SELECT FROM lane WHERE head < next_seq AND (NOT running OR {}))", is_run_out()),
             &[],
         )
         .await
@@ -223,7 +230,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      SELECT lane.program FROM lane JOIN turn ON turn.account = lane.account
                      JOIN command ON command.program = lane.program AND command.seq = lane.head
                      WHERE command.payload_bytes <= $3 AND head < next_seq
-                       AND (NOT running OR (lease_until_ms <= {NOW_MS} AND NOT {}))
+                       AND (NOT running OR ({} AND NOT {}))
                        AND NOT {IS_MOVING}
                      ORDER BY turn.served_us, lane.ready_us, lane.program
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
@@ -236,6 +243,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      UPDATE turn SET served_us = {NOW_US} FROM taken WHERE turn.account = taken.account
                  )
                  SELECT program, account, head, attempt FROM taken",
+            is_run_out(),
             seen_at_work()
         ),
         &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],

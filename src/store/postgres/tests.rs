@@ -65,6 +65,7 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW + 1,
+        forget_before_ms: NOW,
         idempotency: None,
     }
 }
@@ -241,6 +242,22 @@ async fn an_import_that_is_seen_at_work_is_not_taken_over() {
         query_in(&url, "UPDATE lane SET lease_until_ms = 1");
         assert_eq!(claim(&two).await.attempt, 2);
     }
+}
+
+/// The database's clock was three hours ahead and was set right; the node that took a command on meanwhile is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_before_the_clock_was_set_back_runs_out() {
+    let url = new_database();
+    let (one, two) = (open(&url).await, open(&url).await);
+    one.end_background();
+    let tenant = tenant(&one).await;
+    one.accept(request(&tenant, 1)).await.expect("accepted");
+    claim(&one).await;
+    let ahead = |ms: i64| format!("UPDATE lane SET lease_until_ms = {} + {ms}", queue::NOW_MS);
+    query_in(&url, &ahead(3_500_000));
+    assert_eq!(two.claim(Reach::Any, NOW).await.expect("claimable"), None, "a node may be set to so long a lease");
+    query_in(&url, &ahead(3 * 3_600_000));
+    assert_eq!(claim(&two).await.attempt, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

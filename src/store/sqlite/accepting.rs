@@ -29,10 +29,12 @@ impl SqliteStore {
         test_point("accept.before_commit");
         let limits = self.inner.queue_limits;
         let (queue, places, id) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.queue), new.id);
+        let payloads = self.inner.payloads.clone();
         let after = move |fate: Fate<'_, (Accepted, Option<Waiting>)>| match fate {
             Fate::Committed((_, Some(waiting))) => {
                 draft.into_iter().for_each(|draft| draft.keep());
                 queue.push(*waiting);
+                payloads.clear_away();
             }
             Fate::Committed((_, None)) => drop(draft),
             Fate::Undone => {
@@ -42,7 +44,7 @@ impl SqliteStore {
             Fate::Unknown => {
                 queue.places.free(id);
                 // Should the command be there after all when the machine is up again, its file must be, too.
-                draft.into_iter().for_each(|draft| draft.keep());
+                draft.into_iter().for_each(|draft| payloads.leave(draft));
             }
         };
         let work = move |catalogue: &Connection| {

@@ -212,7 +212,7 @@ fn forget(catalogue: &Connection, new: &NewCommand) -> Result<(), StoreError> {
                (SELECT token, signature FROM signature WHERE remember_until_ms < ?1
                 ORDER BY remember_until_ms LIMIT ?2)",
         )
-        .and_then(|mut delete| delete.execute(params![new.created_ms, FORGOTTEN_PER_ACCEPT_MAX]))
+        .and_then(|mut delete| delete.execute(params![new.forget_before_ms, FORGOTTEN_PER_ACCEPT_MAX]))
         .context(|| "forgetting signatures")?;
     if let Some(key) = &new.idempotency {
         catalogue

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// How long a statement waits for a lock that another process holds: an operator's command, a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every statement that a connection runs more than once stays prepared.
 const PREPARED_STATEMENTS_MAX: usize = 64;
@@ -22,7 +22,7 @@ const PREPARED_STATEMENTS_MAX: usize = 64;
 const PAGE_BYTES: u32 = 8_192;
 
 /// What the WAL is cut back to once it has been copied, so that one huge import does not keep its size on disk for good.
-const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
+pub(super) const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,11 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
         Access::Read => "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY".to_owned(),
     };
     connection.execute_batch(&pragmas).context(opening)?;
+    // SQLite opens a file for reading where it may not write, as on a disk that is read-only just now. Kept, such a connection could still
+    // not write when the disk can be written to again.
+    if access != Access::Read && connection.is_readonly("main").context(opening)? {
+        return Err(StoreError::Unavailable(format!("{}: it cannot be written to", opening())));
+    }
     Ok(connection)
 }
 

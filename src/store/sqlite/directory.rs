@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::secrets::{MasterKey, MasterKeySource, Purpose};
 
 /// After how many pages the catalogue's WAL is copied back: 8 MB. The one who commits does it, so little at a time.
-const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
+pub(super) const CATALOGUE_CHECKPOINT_PAGES: u32 = 1_000;
 
 /// The file's name in the data directory.
 pub(super) const CATALOGUE: &str = "catalogue.db";

@@ -2,12 +2,13 @@
 
 use std::io::{Cursor, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changing::Changer;
 use super::commands::{check_claim, inline_payload, payload_bytes};
-use super::connection::Context;
+use super::connection::{BUSY_TIMEOUT, Context, WAL_KEPT_BYTES};
 use super::directory::ServingLock;
 use super::finding::Finder;
 use super::loading::{CACHE_KIB, CACHE_KIB_IN_ORDER, Loading};
@@ -202,6 +203,9 @@ impl ImportTx for SqliteImport {
         self.connection()?
             .execute_batch("ROLLBACK")
             .context(|| format!("rolling the import of command {} back", self.claim.command))?;
+        if self.file.log_bytes() > u64::from(WAL_KEPT_BYTES) {
+            self.cut_log();
+        }
         self.end();
         Ok(())
     }
@@ -210,6 +214,19 @@ impl ImportTx for SqliteImport {
 impl SqliteImport {
     fn connection(&self) -> Result<&Connection, StoreError> {
         self.connection.as_ref().ok_or_else(is_over)
+    }
+
+    /// Gives the room back that an import has taken in the WAL and that was undone. It would stay until the next import commits, and on a
+    /// disk that is full by it nobody could do anything. As far as nobody reads: nobody waits for it.
+    fn cut_log(&self) {
+        let Some(connection) = &self.connection else { return };
+        let cut = connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+            .and_then(|()| connection.busy_timeout(BUSY_TIMEOUT));
+        if let Err(error) = cut {
+            tracing::warn!(command = %self.claim.command, %error, "the room that an import took in the WAL could not be given back");
+        }
     }
 
     /// Returns the connection, without a transaction and with a small cache; one that cannot be made so is closed.
@@ -228,6 +245,11 @@ impl SqliteImport {
 
 impl Drop for SqliteImport {
     fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            // It was broken off. (Where the disk is full, SQLite has undone it already.) What fails here fails once more below.
+            let _ = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") };
+            self.cut_log();
+        }
         self.end();
     }
 }

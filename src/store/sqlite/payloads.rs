@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection::Context;
 use crate::command::test_point::test_point;
@@ -19,12 +19,30 @@ const UNFINISHED: &str = "part";
 
 /// The directory of the files.
 #[derive(Clone)]
-pub(super) struct Payloads(PathBuf);
+pub(super) struct Payloads {
+    directory: PathBuf,
+    left: Arc<Left>,
+}
+
+/// Files that are there and belong to no command, as far as is known.
+#[derive(Default)]
+struct Left {
+    /// Of commands that may be accepted all the same, should the process end. (They hold this in turn, and so are not dropped with it: then
+    /// the next start decides.)
+    undecided: Mutex<Vec<Arc<dyn Draft>>>,
+    /// What could not be removed.
+    stubborn: Mutex<Vec<PathBuf>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A file whose command is not accepted yet. Dropping it removes the file.
 pub(super) struct DraftFile {
     path: PathBuf,
     is_kept: AtomicBool,
+    left: Arc<Left>,
 }
 
 /// A file that is being written.
@@ -38,7 +56,21 @@ pub(super) struct FileWriter {
 
 impl Payloads {
     pub(super) fn new(directory: PathBuf) -> Payloads {
-        Payloads(directory)
+        Payloads { directory, left: Arc::default() }
+    }
+
+    /// Nobody knows whether the command is in the catalogue: the file stays until that is decided, by a later command that is, or by the
+    /// next start.
+    pub(super) fn leave(&self, draft: Arc<dyn Draft>) {
+        lock(&self.left.undecided).push(draft);
+    }
+
+    /// A command was accepted, durably: those before it that failed are not in the catalogue and never will be, and the disk is in order.
+    pub(super) fn clear_away(&self) {
+        let stubborn = std::mem::take(&mut *lock(&self.left.stubborn));
+        let undecided = std::mem::take(&mut *lock(&self.left.undecided));
+        drop(undecided);
+        stubborn.into_iter().for_each(|path| remove_or_leave(path, &self.left));
     }
 
     /// Stores a payload, durably: when this returns, a power cut does not lose it.
@@ -53,7 +85,7 @@ impl Payloads {
         let path = self.path(command, UNFINISHED);
         let file = File::create_new(&path).context(|| format!("writing {}", path.display()))?;
         test_point("payload.begun");
-        let draft = DraftFile { path, is_kept: AtomicBool::new(false) };
+        let draft = DraftFile { path, is_kept: AtomicBool::new(false), left: Arc::clone(&self.left) };
         Ok(FileWriter { payloads: self.clone(), command, file, draft, bytes: 0 })
     }
 
@@ -115,15 +147,15 @@ impl Payloads {
         if is_last {
             file.sync_all().context(writing)?;
             fs::rename(&unfinished, self.path(command, FINISHED)).context(writing)?;
-            sync_directory(&self.0)?;
+            sync_directory(&self.directory)?;
         }
         Ok(())
     }
 
     /// Whether there is any payload.
     pub(super) fn any(&self) -> Result<bool, StoreError> {
-        let listing = || format!("listing {}", self.0.display());
-        for entry in fs::read_dir(&self.0).context(listing)? {
+        let listing = || format!("listing {}", self.directory.display());
+        for entry in fs::read_dir(&self.directory).context(listing)? {
             if command_of(&entry.context(listing)?.path()).is_some() {
                 return Ok(true);
             }
@@ -136,8 +168,8 @@ impl Payloads {
         &self,
         has_file: impl Fn(CommandId) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let listing = || format!("listing {}", self.0.display());
-        for entry in fs::read_dir(&self.0).context(listing)? {
+        let listing = || format!("listing {}", self.directory.display());
+        for entry in fs::read_dir(&self.directory).context(listing)? {
             let path = entry.context(listing)?.path();
             let keep = match (path.extension().and_then(|end| end.to_str()), command_of(&path)) {
                 (Some(FINISHED), Some(command)) => has_file(command)?,
@@ -154,7 +186,7 @@ impl Payloads {
     }
 
     fn path(&self, command: CommandId, extension: &str) -> PathBuf {
-        self.0.join(format!("{command}.{extension}"))
+        self.directory.join(format!("{command}.{extension}"))
     }
 }
 
@@ -177,7 +209,7 @@ impl PayloadWriter for FileWriter {
         fs::rename(&draft.path, &finished).context(|| format!("renaming {}", draft.path.display()))?;
         draft.path = finished;
         test_point("payload.renamed");
-        sync_directory(&payloads.0)?;
+        sync_directory(&payloads.directory)?;
         test_point("payload.durable");
         Ok(Received { command, bytes, draft: Arc::new(draft) })
     }
@@ -191,12 +223,17 @@ impl Draft for DraftFile {
 
 impl Drop for DraftFile {
     fn drop(&mut self) {
-        if !*self.is_kept.get_mut()
-            && let Err(error) = remove(&self.path)
-        {
-            let path = self.path.display();
-            tracing::warn!(%path, %error, "an upload that was not accepted could not be removed");
+        if !*self.is_kept.get_mut() {
+            remove_or_leave(std::mem::take(&mut self.path), &self.left);
         }
+    }
+}
+
+/// Removes the file of a command that was not accepted; where that fails, it is tried again later.
+fn remove_or_leave(path: PathBuf, left: &Left) {
+    if let Err(error) = remove(&path) {
+        tracing::warn!(path = %path.display(), %error, "an upload that was not accepted could not be removed; it goes later");
+        lock(&left.stubborn).push(path);
     }
 }
 
@@ -249,6 +286,23 @@ mod tests {
         payloads.open(command(1)).expect("opened").read_to_string(&mut text).expect("read");
         assert_eq!(text, "one");
         assert!(matches!(payloads.open(command(2)), Err(StoreError::Fault(_))));
+    }
+
+    #[test]
+    fn what_was_left_goes_when_a_command_is_accepted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let payloads = Payloads::new(directory.path().to_owned());
+        let undecided = payloads.write(command(1), b"one").expect("written").draft;
+        payloads.leave(undecided);
+        // In the place of a file that cannot be removed: a directory, as it is removed by another call.
+        let stubborn = payloads.write(command(2), b"two").expect("written");
+        let path = directory.path().join("00000000-0000-0000-0000-000000000002.csv");
+        fs::remove_file(&path).and_then(|()| fs::create_dir(&path)).expect("a directory");
+        drop(stubborn);
+        assert_eq!(names(directory.path()).len(), 2);
+        fs::remove_dir(&path).and_then(|()| fs::write(&path, "two")).expect("a file again");
+        payloads.clear_away();
+        assert!(names(directory.path()).is_empty());
     }
 
     #[test]

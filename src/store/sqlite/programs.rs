@@ -118,6 +118,13 @@ impl ProgramFile {
         }
     }
 
+    /// The size of its WAL.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |log| log.len())
+    }
+
     pub(super) fn return_writer(&self, writer: Connection) {
         let replaced = self.lock().writer.replace(writer);
         drop(replaced);

@@ -58,6 +58,7 @@ pub(super) fn request(program: &Program, token: TokenNumber, number: u8) -> NewC
         signature: [number; 32],
         request_digest: [number; 32],
         remember_until_ms: NOW,
+        forget_before_ms: NOW,
         idempotency: None,
     }
 }

@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Context;
+use super::directory::CATALOGUE_CHECKPOINT_PAGES;
 use crate::command::test_point::test_point;
 use crate::store::StoreError;
 
@@ -36,7 +37,7 @@ pub(super) enum Fate<'a, T> {
     Committed(&'a T),
     /// It is not, and never will be.
     Undone,
-    /// The commit failed. It is not in the catalogue, unless the machine stops before the next commit: then it may be.
+    /// The commit's flush failed. It is not in the catalogue, unless the process ends before the next commit: then it may be.
     Unknown,
 }
 
@@ -45,7 +46,21 @@ trait Job: Send {
     /// Runs it; whether its effect is to be kept.
     fn run(&mut self, catalogue: &Connection) -> bool;
     /// After the commit, or instead of it.
-    fn end(self: Box<Self>, batch: Result<(), StoreError>);
+    fn end(self: Box<Self>, batch: Result<(), Failed>);
+}
+
+/// Why a batch is not committed.
+#[derive(Clone, Debug)]
+struct Failed {
+    error: StoreError,
+    /// Whether it may be in the catalogue all the same, should the process end before the next commit.
+    may_be_there: bool,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed { error, may_be_there: false }
+    }
 }
 
 struct Task<T, W, A> {
@@ -77,7 +92,7 @@ where
         keep
     }
 
-    fn end(self: Box<Self>, batch: Result<(), StoreError>) {
+    fn end(self: Box<Self>, batch: Result<(), Failed>) {
         let Task { durability: _, work: _, result, after, answer } = *self;
         let result = match (batch, result) {
             (Ok(()), Some(Ok(value))) => {
@@ -88,13 +103,13 @@ where
                 after(Fate::Undone);
                 Err(error)
             }
-            (Err(error), Some(Ok(_))) => {
-                after(Fate::Unknown);
+            (Err(Failed { error, may_be_there }), Some(Ok(_))) => {
+                after(if may_be_there { Fate::Unknown } else { Fate::Undone });
                 Err(error)
             }
             (batch, None) => {
                 after(Fate::Undone);
-                Err(batch.err().unwrap_or_else(closed))
+                Err(batch.err().map_or_else(closed, |failed| failed.error))
             }
         };
         // A sender that has gone away does not want to know.
@@ -131,7 +146,7 @@ impl Writer {
         let job = Box::new(Task { durability, work: Some(work), result: None, after, answer });
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         if let Err(mpsc::error::SendError(job)) = jobs.send(job).await {
-            job.end(Err(closed()));
+            job.end(Err(closed().into()));
         }
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -157,13 +172,16 @@ fn closed() -> StoreError {
 }
 
 fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
-    let mut synchronous = Durability::Durable;
+    let (mut synchronous, mut is_log_sure) = (Durability::Durable, true);
     let mut batch = Vec::with_capacity(BATCH_JOBS_MAX);
     while waiting.blocking_recv_many(&mut batch, BATCH_JOBS_MAX) > 0 {
         let wanted = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Durable);
-        let committed =
-            set_synchronous(&catalogue, &mut synchronous, wanted).and_then(|()| commit(&catalogue, &mut batch));
-        if let Err(error) = &committed {
+        let committed = make_sure(&catalogue, &mut is_log_sure)
+            .and_then(|()| set_synchronous(&catalogue, &mut synchronous, wanted))
+            .map_err(Failed::from)
+            .and_then(|()| commit(&catalogue, &mut batch));
+        if let Err(Failed { error, may_be_there }) = &committed {
+            is_log_sure &= !may_be_there;
             tracing::error!(%error, jobs = batch.len(), "a commit of the catalogue failed; nothing of it was acknowledged");
         }
         for job in batch.drain(..) {
@@ -180,42 +198,78 @@ fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
     }
 }
 
-/// In WAL mode FULL flushes every commit, and NORMAL only before the WAL is copied back; both keep the file whole.
+/// After a flush that failed, nobody knows what of the WAL is on the disk: the system tells it once, and calls the next flush a success
+/// without what the failed one was about. That may be commits before it that were not flushed by themselves; without them the WAL ends
+/// there after a power cut, and all that follows is lost. So nothing more is written behind them: all is copied into the file, which is
+/// flushed, and the WAL begins anew.
+fn make_sure(catalogue: &Connection, is_log_sure: &mut bool) -> Result<(), StoreError> {
+    if !*is_log_sure {
+        let renewing = || "beginning the catalogue's WAL anew after a flush that failed";
+        let is_busy: bool =
+            catalogue.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).context(renewing)?;
+        if is_busy {
+            return Err(StoreError::Unavailable(format!("{}: somebody reads it", renewing())));
+        }
+        tracing::warn!("the catalogue's WAL was begun anew after a flush that failed");
+        *is_log_sure = true;
+    }
+    Ok(())
+}
+
+/// In WAL mode FULL flushes every commit, and NORMAL only before the WAL is copied back; both keep the file whole. With NORMAL it is not
+/// copied back by itself: should the flush before that fail, SQLite tells nobody (see [`make_sure`]). With FULL there is nothing left to flush
+/// by then, and durable commits come often enough.
 fn set_synchronous(catalogue: &Connection, now: &mut Durability, wanted: Durability) -> Result<(), StoreError> {
     if *now != wanted {
         let level = match wanted {
             Durability::Relaxed => "NORMAL",
             Durability::Durable => "FULL",
         };
-        catalogue.pragma_update(None, "synchronous", level).context(|| "setting the catalogue's durability")?;
+        let checkpoint_pages = if wanted == Durability::Durable { CATALOGUE_CHECKPOINT_PAGES } else { 0 };
+        catalogue
+            .pragma_update(None, "synchronous", level)
+            .and_then(|()| {
+                catalogue.query_row(&format!("PRAGMA wal_autocheckpoint = {checkpoint_pages}"), [], |_| Ok(()))
+            })
+            .context(|| "setting the catalogue's durability")?;
         *now = wanted;
     }
     Ok(())
 }
 
-fn commit(catalogue: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+fn commit(catalogue: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     let result = run_all(catalogue, batch);
     if result.is_err() && !catalogue.is_autocommit() {
-        let undone = catalogue.execute_batch("ROLLBACK");
-        undone.context(|| "rolling the catalogue back")?;
+        // Should it fail, the next batch begins with it.
+        if let Err(error) = catalogue.execute_batch("ROLLBACK") {
+            tracing::error!(%error, "the catalogue could not be rolled back");
+        }
     }
     result
 }
 
-fn run_all(catalogue: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+fn run_all(catalogue: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    if !catalogue.is_autocommit() {
+        catalogue.execute_batch("ROLLBACK").context(|| "rolling the catalogue back")?;
+    }
     catalogue.execute_batch("BEGIN IMMEDIATE").context(|| "beginning to write the catalogue")?;
     for job in batch {
         catalogue.execute_batch("SAVEPOINT job").context(|| "writing the catalogue")?;
         let keep = job.run(catalogue);
         // A full disk or an I/O error makes SQLite roll the whole transaction back, with the jobs before this one.
         if catalogue.is_autocommit() {
-            return Err(StoreError::Unavailable("writing the catalogue: the transaction was rolled back".to_owned()));
+            let sentence = "writing the catalogue: the transaction was rolled back";
+            return Err(StoreError::Unavailable(sentence.to_owned()).into());
         }
         let end = if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
         catalogue.execute_batch(end).context(|| "writing the catalogue")?;
     }
     test_point("catalogue.before_commit");
-    catalogue.execute_batch("COMMIT").context(|| "committing the catalogue")?;
+    let committed = catalogue.execute_batch("COMMIT");
+    // A full disk has not taken the last page, which is what makes a commit. Any other failure may be the flush's, after it.
+    let is_full = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    let may_be_there = committed.as_ref().is_err_and(|error| !is_full(error));
+    committed.context(|| "committing the catalogue").map_err(|error| Failed { error, may_be_there })?;
     test_point("catalogue.after_commit");
     Ok(())
 }

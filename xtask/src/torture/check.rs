@@ -19,7 +19,7 @@ const COMMANDS: u64 = 100;
 
 /// What was compared, for the table.
 #[derive(Default)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     pub(super) reports: usize,
     pub(super) contacts: usize,
     pub(super) reads: usize,
@@ -117,7 +117,7 @@ fn read(csv: &str) -> Result<Vec<Contact>, String> {
 }
 
 /// Looks into the data directory of a service that has stopped: every database is whole, and every upload has its command.
-pub(super) fn look_into_directory(data: &Path, sqlite3: &str, checked: &mut Checked) -> Result<Vec<String>, String> {
+pub(crate) fn look_into_directory(data: &Path, sqlite3: &str, checked: &mut Checked) -> Result<Vec<String>, String> {
     let mut wrong = Vec::new();
     let ask =
         |file: &Path, sql: &str| text_of(Command::new(sqlite3).arg("-batch").arg(file).arg(sql).stdin(Stdio::null()));
@@ -154,7 +154,7 @@ fn names(folder: &Path) -> Result<Vec<String>, String> {
 }
 
 /// The same of a database: every piece of an upload has its command, or is known to be nobody's yet; no lane is behind.
-pub(super) fn look_into_database(server: &Server, database: &str, checked: &mut Checked) -> Vec<String> {
+pub(crate) fn look_into_database(server: &Server, database: &str, checked: &mut Checked) -> Vec<String> {
     let number = |sql: &str| server.query(database, sql);
     let expected = [
         (

@@ -6,7 +6,7 @@
 //! request that got no answer once more as it is ([`client`]), readers page through the programs all the while ([`reader`]), and
 //! when the last process is left alone, all that clients and the disk can tell is looked at ([`check`], [`model`]).
 
-mod check;
+pub(crate) mod check;
 mod client;
 mod ground;
 mod hash;
@@ -15,7 +15,7 @@ mod model;
 mod plan;
 mod private;
 mod reader;
-mod sign;
+pub(crate) mod sign;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,46 +6,56 @@ use super::hash::{base64, hmac, sha256};
 use crate::roster::Tenant;
 
 /// A request with its signature. Sent again, it is the same request.
-pub(super) struct Signed {
-    pub(super) method: &'static str,
+pub(crate) struct Signed {
+    pub(crate) method: &'static str,
     /// With its query.
-    pub(super) path: String,
-    pub(super) headers: Vec<String>,
-    pub(super) kind: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<String>,
+    pub(crate) kind: &'static str,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Signed {
     /// A request without a body. The query is not signed.
-    pub(super) fn bare(tenant: &Tenant, method: &'static str, path: &str) -> Signed {
+    pub(crate) fn bare(tenant: &Tenant, method: &'static str, path: &str) -> Signed {
+        Signed::bare_at(SystemTime::now(), tenant, method, path)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn bare_at(now: SystemTime, tenant: &Tenant, method: &'static str, path: &str) -> Signed {
         let signed = path.split('?').next().unwrap_or_default();
-        let headers = headers(tenant, method, signed, b"");
+        let headers = headers(now, tenant, method, signed, b"");
         Signed { method, path: path.to_owned(), headers, kind: "", body: Vec::new() }
     }
 
     /// An import in JSON.
-    pub(super) fn json(tenant: &Tenant, path: &str, body: String) -> Signed {
-        let headers = headers(tenant, "POST", path, body.as_bytes());
+    pub(crate) fn json(tenant: &Tenant, path: &str, body: String) -> Signed {
+        Signed::json_at(SystemTime::now(), tenant, path, body)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn json_at(now: SystemTime, tenant: &Tenant, path: &str, body: String) -> Signed {
+        let headers = headers(now, tenant, "POST", path, body.as_bytes());
         Signed { method: "POST", path: path.to_owned(), headers, kind: "application/json", body: body.into_bytes() }
     }
 
     /// An import in the stream form: the query and the body's digest are signed.
-    pub(super) fn stream(tenant: &Tenant, path: &str, csv: String) -> Signed {
+    pub(crate) fn stream(tenant: &Tenant, path: &str, csv: String) -> Signed {
         let digest = format!("sha-256=:{}:", base64(&sha256(csv.as_bytes())));
-        let mut headers = headers(tenant, "POST", path, digest.as_bytes());
+        let mut headers = headers(SystemTime::now(), tenant, "POST", path, digest.as_bytes());
         headers.push(format!("Content-Digest: {digest}"));
         Signed { method: "POST", path: path.to_owned(), headers, kind: "text/csv", body: csv.into_bytes() }
     }
 
     /// The same, with an answer that waits for the end of the import.
-    pub(super) fn waiting(mut self, seconds: u64) -> Signed {
+    pub(crate) fn waiting(mut self, seconds: u64) -> Signed {
         self.headers.push(format!("Prefer: wait={seconds}"));
         self
     }
 }
 
-fn headers(tenant: &Tenant, method: &str, path: &str, fourth: &[u8]) -> Vec<String> {
-    let date = timestamp(SystemTime::now());
+fn headers(now: SystemTime, tenant: &Tenant, method: &str, path: &str, fourth: &[u8]) -> Vec<String> {
+    let date = timestamp(now);
     let signature = signature((&tenant.token, &tenant.secret), method, path, fourth, &date);
     vec![format!("Authorization: SignalVine {}:{signature}", tenant.token), format!("SignalVine-Date: {date}")]
 }
