@@ -11,6 +11,8 @@ fn roster(args: &[&str], variables: &[(&str, &str)]) -> String {
     std::fs::write(dir.path().join("latin1.csv"), b"phone,first_name\n2395550101,Ren\xe9e\n").expect("written");
     std::fs::write(dir.path().join("contacts.csv"), "phone,first_name\n2395550101,Zoë\n").expect("written");
     std::fs::write(dir.path().join("body.json"), "{\"program\": \"É\"}").expect("written");
+    let digest = "sha-256=:9tv5PkzvFcluwRH3vIbG8AH0j9clfhgGZ6WIlhKi5D4=:";
+    std::fs::write(dir.path().join("digest"), digest).expect("written");
     std::fs::write(dir.path().join("wrong.toml"), "# mine\nworkers = \"many\"\n").expect("written");
     let output = Command::new(env!("CARGO_BIN_EXE_roster"))
         .args(args)
@@ -477,6 +479,9 @@ fn the_settings_in_effect_are_printed_without_secrets() {
     .assert_eq(&settings);
 }
 
+/// The stream form's vector in docs/API.md.
+const STREAMED: &str = "/v2/programs/x/participants?new=add&existing=a,b&mode=row";
+
 #[test]
 fn sign() {
     let time = "1969-07-20T20:17:00+00:00";
@@ -535,16 +540,41 @@ fn sign() {
     "#]],
     );
     check(
-        &["sign", "GET", "http://127.0.0.1/bogus"],
+        &["sign", "POST", STREAMED, "--body", "digest", "--timestamp", time],
+        &CREDENTIALS,
+        expect![[r#"
+        exit 0
+        --- stdout
+        Authorization: SignalVine INVENTED_TOKEN:UbvucgxXeJ86R6T1SUT7PBSzjRThvUTC4Zeu4xpVJ40=
+        SignalVine-Date: 1969-07-20T20:17:00+00:00
+        --- stderr
+
+    "#]],
+    );
+    // A query beside anything else is signed by nobody.
+    check(
+        &["sign", "POST", STREAMED, "--body", "body.json"],
         &CREDENTIALS,
         expect![[r#"
         exit 2
         --- stdout
 
         --- stderr
-        error: 'http://127.0.0.1/bogus' is no path to sign
-        What is signed is the path alone, from its first '/', without host and query.
+        error: '/v2/programs/x/participants?new=add&existing=a,b&mode=row' is no path to sign
+        What is signed is the path alone, from its first '/', without host and query. (Of a file that is sent as it is, path and query; its body is the value of Content-Digest, without a line feed.)
     "#]],
+    );
+    check(
+        &["sign", "GET", "http://127.0.0.1/bogus"],
+        &CREDENTIALS,
+        expect![[r#"
+            exit 2
+            --- stdout
+
+            --- stderr
+            error: 'http://127.0.0.1/bogus' is no path to sign
+            What is signed is the path alone, from its first '/', without host and query. (Of a file that is sent as it is, path and query; its body is the value of Content-Digest, without a line feed.)
+        "#]],
     );
     check(
         &["sign", "POST", "/bogus", "--body", "missing.json"],

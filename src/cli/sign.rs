@@ -26,9 +26,9 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub(super) struct SignArgs {
     /// The method, like GET or POST
     method: String,
-    /// The path, without host and query
+    /// The path, without host and query; with the query for a file that is sent as it is
     path: String,
-    /// The body, byte for byte as it will be sent; '-' is standard input
+    /// The body, byte for byte as it will be sent, or for such a file the value of Content-Digest; '-' is standard input
     #[arg(long, env = "ROSTER_BODY", value_name = "FILE")]
     body: Option<PathBuf>,
     /// The time, exactly as the header will say it [default: now]
@@ -60,9 +60,14 @@ struct LineJson {
 }
 
 pub(super) fn run(args: &SignArgs, output: Output) -> Result<Exit, Failure> {
-    check_path(&args.path)?;
+    if !args.path.starts_with('/') || args.path.contains('#') {
+        return Err(no_path(&args.path));
+    }
     let credentials = args.credentials.credentials()?;
     let body = args.body.as_deref().map_or_else(|| Ok(Vec::new()), read_bytes)?;
+    if args.path.contains('?') && !is_content_digest(&body) {
+        return Err(no_path(&args.path));
+    }
     let date = args.timestamp.clone().unwrap_or_else(|| print_ms(now_ms()));
     let signed = credentials.sign(&args.method, &args.path, &body, &date);
     let lines = if args.explain {
@@ -108,11 +113,14 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// What stands in the place of a file in the stream form, where the query is signed, too.
+fn is_content_digest(body: &[u8]) -> bool {
+    body.strip_prefix(b"sha-256=:").is_some_and(|digest| digest.ends_with(b"=:") && !digest.contains(&b'\n'))
+}
+
 /// A path with a host or a query would give a signature that no service accepts.
-fn check_path(path: &str) -> Result<(), Failure> {
-    if path.starts_with('/') && !path.contains(['?', '#']) {
-        return Ok(());
-    }
-    Err(Failure::yours(format!("'{}' is no path to sign", super::output::escape(path)))
-        .with_remedy("What is signed is the path alone, from its first '/', without host and query."))
+fn no_path(path: &str) -> Failure {
+    Failure::yours(format!("'{}' is no path to sign", super::output::escape(path))).with_remedy(
+        "What is signed is the path alone, from its first '/', without host and query. (Of a file that is sent as it is, path and query; its body is the value of Content-Digest, without a line feed.)",
+    )
 }

@@ -3,6 +3,8 @@
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::contact::ContactId;
@@ -88,8 +90,11 @@ impl Parameters {
         let updated_after_ms = match self.get("updated-after") {
             None => None,
             Some(text) => {
-                // In a query a + means a blank; nobody writes a blank before an offset.
-                let moment: Option<Timestamp> = text.replace(' ', "+").parse().ok();
+                // In a query a + means a blank; nobody writes a blank before an offset. Without one it is UTC, as in a signature's time.
+                let with_offset = text.replace(' ', "+").parse::<Timestamp>().ok();
+                let in_utc =
+                    || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+                let moment = with_offset.or_else(in_utc);
                 let right = "a moment as in 2026-11-22T12:00:00Z";
                 Some(moment.ok_or_else(|| bad_parameter("updated-after", text, right))?.as_millisecond())
             }

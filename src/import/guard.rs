@@ -52,8 +52,16 @@ fn begins_formula(text: &str) -> bool {
 
 /// Numbers and phones: what spreadsheets show as they are, or reckon with harmlessly.
 fn is_number(text: &str) -> bool {
-    text.starts_with(['+', '-'])
-        && text[1..].chars().all(|sign| sign.is_ascii_digit() || matches!(sign, ' ' | '(' | ')' | '-' | '.'))
+    let Some(unsigned) = text.strip_prefix(['+', '-']) else { return false };
+    let is_plain =
+        |text: &str| text.chars().all(|sign| sign.is_ascii_digit() || matches!(sign, ' ' | '(' | ')' | '-' | '.'));
+    match unsigned.split_once(['e', 'E']) {
+        None => is_plain(unsigned),
+        Some((digits, exponent)) => {
+            let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            is_plain(digits) && !exponent.is_empty() && exponent.chars().all(|sign| sign.is_ascii_digit())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +82,11 @@ mod tests {
             (" \t@SUM(A1)", " \t@SUM(A1)", "'@SUM(A1)"),
             ("+1 (917) 850-4987", "+1 (917) 850-4987", "+1 (917) 850-4987"),
             ("-3.5", "-3.5", "-3.5"),
+            ("-1.5E+3", "-1.5E+3", "-1.5E+3"),
+            ("+1e5", "+1e5", "+1e5"),
+            ("-1e", "-1e", "'-1e"),
+            ("-1e5+A1", "-1e5+A1", "'-1e5+A1"),
+            ("-e1e1", "-e1e1", "'-e1e1"),
             ("-2+3+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
             ("+", "+", "+"),
             ("'=1", "''=1", "''=1"),

@@ -109,6 +109,10 @@ fn contacts_are_read_in_pages(home: Home) {
             .clone()
     };
     assert_eq!((after(&created), after(&text(&updated))), (json!(1), json!(0)));
+    // Without an offset it is UTC, with or without a T.
+    let bare = text(&updated).replace('Z', "");
+    assert_eq!((after(created.trim_end_matches('Z')), after(&bare)), (json!(1), json!(0)));
+    assert_eq!((after(&bare.replace('T', "%20")), after("2000-01-01")), (json!(0), after("2000-01-01T00:00:00Z")));
     let far = client.get(&format!("{path}?offset=99999999999999999999&count=99999999999999999999")).json();
     assert_eq!((far["items"].as_array().unwrap().len(), &far["count"]), (0, &json!(1_000)));
     for bad in ["count=0", "count=x", "offset=-1", "active=yes", "type=some", "updated-after=yesterday"] {
