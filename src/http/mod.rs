@@ -96,6 +96,8 @@ pub(crate) struct HttpState {
     exports: Arc<Semaphore>,
     /// Files that are received at the same time.
     streams: Arc<Semaphore>,
+    /// Files that are decompressed at the same moment.
+    unpacking: Arc<Semaphore>,
     /// Turns true when the service is to stop: who waits for an import is answered at once.
     stopping: watch::Receiver<bool>,
 }
@@ -114,6 +116,7 @@ impl HttpState {
             checks: Arc::new(Semaphore::new(cores)),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
+            unpacking: Arc::new(Semaphore::new(spool::unpacking_max())),
             stopping,
         }
     }

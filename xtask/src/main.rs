@@ -8,6 +8,8 @@ mod bench_file;
 mod cluster;
 mod fuzz;
 mod guarded;
+mod hash;
+mod hostile;
 mod http;
 mod memory;
 mod needs;
@@ -19,6 +21,8 @@ mod phone_table;
 #[allow(dead_code, reason = "tests use the rest")]
 mod postgres;
 mod roster;
+mod service;
+mod sign;
 mod steps;
 mod torture;
 
@@ -39,6 +43,8 @@ const USAGE: &str = "usage: cargo xtask <tool>
                 writes a CSV file of ROWS contacts for measuring; with CHANGED_EVERY, one row in so many is another
   fuzz [--target T] [--seconds N]
                 the fuzz targets under libFuzzer, N seconds each (60), on nightly; installs cargo-fuzz where it is missing
+  hostile [--seconds N] [--home sqlite|postgres] [--debug | --binary PATH] [--slow N] [--bombs N] [--signatures-per-second N]
+                a good client imports row by row, alone and then beside slow connections, bombs and guessed signatures
   package [--debug | --check]
                 the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
                 in a box of its own: installed, started, upgraded, rebooted, removed
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-file", arguments @ ..] => bench_file::run(arguments),
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
+        ["hostile", arguments @ ..] => hostile::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),
         ["phone-table"] => phone_table::run(),

@@ -2,43 +2,56 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::hash::{base64, hmac, sha256};
+use crate::hash::{base64, hmac, sha256};
+use crate::http::{Answer, Connection};
 use crate::roster::Tenant;
 
 /// A request with its signature. Sent again, it is the same request.
-pub(super) struct Signed {
-    pub(super) method: &'static str,
+pub(crate) struct Signed {
+    pub(crate) method: &'static str,
     /// With its query.
-    pub(super) path: String,
-    pub(super) headers: Vec<String>,
-    pub(super) kind: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<String>,
+    pub(crate) kind: &'static str,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Signed {
     /// A request without a body. The query is not signed.
-    pub(super) fn bare(tenant: &Tenant, method: &'static str, path: &str) -> Signed {
+    pub(crate) fn bare(tenant: &Tenant, method: &'static str, path: &str) -> Signed {
         let signed = path.split('?').next().unwrap_or_default();
         let headers = headers(tenant, method, signed, b"");
         Signed { method, path: path.to_owned(), headers, kind: "", body: Vec::new() }
     }
 
     /// An import in JSON.
-    pub(super) fn json(tenant: &Tenant, path: &str, body: String) -> Signed {
+    pub(crate) fn json(tenant: &Tenant, path: &str, body: String) -> Signed {
         let headers = headers(tenant, "POST", path, body.as_bytes());
         Signed { method: "POST", path: path.to_owned(), headers, kind: "application/json", body: body.into_bytes() }
     }
 
     /// An import in the stream form: the query and the body's digest are signed.
-    pub(super) fn stream(tenant: &Tenant, path: &str, csv: String) -> Signed {
-        let digest = format!("sha-256=:{}:", base64(&sha256(csv.as_bytes())));
+    pub(crate) fn stream(tenant: &Tenant, path: &str, body: impl Into<Vec<u8>>) -> Signed {
+        let body = body.into();
+        let digest = format!("sha-256=:{}:", base64(&sha256(&body)));
         let mut headers = headers(tenant, "POST", path, digest.as_bytes());
         headers.push(format!("Content-Digest: {digest}"));
-        Signed { method: "POST", path: path.to_owned(), headers, kind: "text/csv", body: csv.into_bytes() }
+        Signed { method: "POST", path: path.to_owned(), headers, kind: "text/csv", body }
+    }
+
+    /// The same, of a body that is compressed.
+    pub(crate) fn coded(mut self, coding: &str) -> Signed {
+        self.headers.push(format!("Content-Encoding: {coding}"));
+        self
+    }
+
+    /// Sends it over a connection that is kept.
+    pub(crate) fn send(&self, connection: &mut Connection) -> Result<Answer, String> {
+        connection.send_content(self.method, &self.path, &self.headers, (self.kind, &self.body))
     }
 
     /// The same, with an answer that waits for the end of the import.
-    pub(super) fn waiting(mut self, seconds: u64) -> Signed {
+    pub(crate) fn waiting(mut self, seconds: u64) -> Signed {
         self.headers.push(format!("Prefer: wait={seconds}"));
         self
     }
@@ -61,7 +74,7 @@ fn signature((token, secret): (&str, &str), method: &str, path: &str, fourth: &[
 }
 
 /// ISO 8601 in UTC, with milliseconds.
-fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
     let (day, second) = (seconds / 86_400, seconds % 86_400);
