@@ -23,6 +23,7 @@ mod postgres;
 mod roster;
 mod service;
 mod sign;
+mod soak;
 mod steps;
 mod torture;
 
@@ -48,6 +49,8 @@ const USAGE: &str = "usage: cargo xtask <tool>
   package [--debug | --check]
                 the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
                 in a box of its own: installed, started, upgraded, rebooted, removed
+  soak [--minutes N | --seconds N] [--home sqlite|postgres] [--debug | --binary PATH]
+                steady mixed load, ten minutes unless told otherwise: memory, descriptors and write-ahead logs must not grow
   torture [--seed N] [--cycles N] [--home sqlite|postgres] [--debug | --binary PATH]
                 kills the released service with -9 again and again, at any moment and at named places, while clients import;
                 at the end everything is compared with imports carried out one after the other
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["hostile", arguments @ ..] => hostile::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),
         ["phone-table"] => phone_table::run(),
         _ => {
