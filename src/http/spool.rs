@@ -25,7 +25,7 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// A file may become so many times larger by decompression; real ones become some five to twenty times larger.
 const RATIO_MAX: u64 = 200;
 /// But up to this size nobody asks.
-const RATIO_ASKED_FROM_BYTES: u64 = 16 << 20;
+const RATIO_ASKED_FROM_BYTES: u64 = 4 << 20;
 /// The largest window of zstd, as a power of two: 8 MiB, which every decoder should have (RFC 8878, section 3.1.1.1.2).
 const WINDOW_LOG_MAX: u32 = 23;
 
@@ -56,8 +56,8 @@ pub(super) fn unpacking_max() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
 }
 
-/// The turn of one who decompresses. It is had while there is something to do, and neither while a client is waited for nor while the
-/// store takes a piece.
+/// The turn of one who decompresses: for a piece, until the store has it, but not while a client is waited for. Twenty bombs are no more in
+/// others' way than one.
 struct Turn {
     turns: Arc<Semaphore>,
     had: RefCell<Option<OwnedSemaphorePermit>>,
@@ -138,7 +138,6 @@ impl Spool {
                 turn.take();
             }
             (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(Broken::Reading)?;
-            turn.leave();
             bytes += piece.len() as u64;
             self.check_size(bytes, sent_bytes.get())?;
             let is_last = piece.len() < PIECE_BYTES;
@@ -150,6 +149,7 @@ impl Spool {
             if !piece.is_empty() {
                 writing.write(&piece)?;
             }
+            turn.leave();
             if is_last {
                 return Ok(Payload::Received(writing.finish()?));
             }

@@ -39,8 +39,12 @@ pub(crate) fn test() -> ExitCode {
     let cluster = step("cluster", &["xtask", "cluster", "--once", "--debug", "--port", "0"]);
     // Some tens of seconds; docs/RELIABILITY.md tells of longer runs, of the released binary.
     let torture = step("torture", &["xtask", "torture", "--debug", "--cycles", "20"]);
+    // Short runs, which say that all good imports succeed and that nothing stays open; the page tells of long ones.
+    let attack = ["--seconds", "5", "--slow", "300", "--bombs", "5", "--signatures-per-second", "500"];
+    let hostile = step("hostile clients", &[&["xtask", "hostile", "--debug"][..], &attack].concat());
+    let soak = step("soak", &["xtask", "soak", "--debug", "--seconds", "12"]);
     let package = step("package", &["xtask", "package", "--check"]);
-    run("test", vec![format(), lints(), tests, cluster, torture, package, documentation])
+    run("test", vec![format(), lints(), tests, cluster, torture, hostile, soak, package, documentation])
 }
 
 /// The quick part.

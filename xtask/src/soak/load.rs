@@ -133,7 +133,7 @@ impl Client<'_> {
         let mut round = self.number;
         while !self.load.stop.load(Ordering::Relaxed) {
             let begun = Instant::now();
-            if round % ROUNDS_OF_CONNECTION == 0 {
+            if round.is_multiple_of(ROUNDS_OF_CONNECTION) {
                 self.connection = None;
             }
             if let Err(fault) = self.round(round) {
