@@ -1,8 +1,8 @@
 //! The load of a soak: some clients, each of which does the same round of things again and again, at a steady pace.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::bench_file::phone;
@@ -14,11 +14,11 @@ use crate::sign::Signed;
 /// Clients, each with a program of its own.
 const CLIENTS: usize = 4;
 /// A round of everything takes each of them so long, if the service is not slower.
-const ROUND: Duration = Duration::from_millis(1_000);
+const ROUND: Duration = Duration::from_secs(2);
 /// Contacts of a program: what is imported is always some of these.
 const CONTACTS: u64 = 20_000;
 /// Rows of a bigger import.
-const BIG_ROWS: u64 = 2_000;
+const BIG_ROWS: u64 = 1_000;
 /// A connection is left for a new one after so many rounds.
 const ROUNDS_OF_CONNECTION: u64 = 20;
 
@@ -39,6 +39,8 @@ pub(super) struct Load {
     tenants: Vec<Tenant>,
     address: Mutex<String>,
     pub(super) stop: AtomicBool,
+    /// Read by who is at a round; who writes has all of them wait.
+    pub(super) quiet: RwLock<()>,
     /// One for each of some rounds: packed once, as the tool that packs is another process.
     packed: Vec<Vec<u8>>,
 }
@@ -84,7 +86,7 @@ impl Load {
             tenants.push(Tenant { program: home.new_program(&tenant.account, "Another")?, ..tenant });
         }
         let packed = (0..4).map(|part| gzip(home, &csv(part * BIG_ROWS, BIG_ROWS, part))).collect::<Result<_, _>>()?;
-        Ok(Load { tenants, address: Mutex::default(), stop: AtomicBool::new(false), packed })
+        Ok(Load { tenants, address: Mutex::default(), stop: AtomicBool::new(false), quiet: RwLock::new(()), packed })
     }
 
     pub(super) fn is_at(&self, address: &str) {
@@ -136,10 +138,12 @@ impl Client<'_> {
             if round.is_multiple_of(ROUNDS_OF_CONNECTION) {
                 self.connection = None;
             }
+            let at_work = self.load.quiet.read();
             if let Err(fault) = self.round(round) {
                 self.done.faults.push(fault);
                 self.connection = None;
             }
+            drop(at_work);
             round += 1;
             std::thread::sleep(ROUND.saturating_sub(begun.elapsed()));
         }

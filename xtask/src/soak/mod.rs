@@ -20,6 +20,10 @@ const USAGE: &str =
     "usage: cargo xtask soak [--minutes N | --seconds N] [--home sqlite|postgres] [--debug | --binary PATH]";
 /// How often is looked.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Every so many times the clients are kept from beginning another round, so that what is at work just then is not taken for what is kept.
+const QUIET_EVERY: usize = 5;
+/// How long the service has then for what it does behind an answer.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Lines that are shown of a run.
 const SHOWN: usize = 12;
 /// What memory may grow by after warm-up, in percent.
@@ -80,6 +84,8 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
 #[derive(Clone, Copy, Default)]
 struct Sample {
     seconds: f64,
+    /// No client was at anything.
+    is_quiet: bool,
     resident_mib: f64,
     /// Of which no file is behind.
     own_mib: f64,
@@ -155,7 +161,14 @@ fn soaked(wanted: &Wanted, kind: &str, ground: &Ground) -> Result<bool, String> 
         let begun = Instant::now();
         let mut samples = Vec::new();
         while begun.elapsed() < wanted.during {
-            samples.push(Sample::take(id, ground, begun.elapsed().as_secs_f64()));
+            let sample = || Sample::take(id, ground, begun.elapsed().as_secs_f64());
+            if samples.len().is_multiple_of(QUIET_EVERY) {
+                let _quiet = load.quiet.write();
+                std::thread::sleep(SETTLE);
+                samples.push(Sample { is_quiet: true, ..sample() });
+            } else {
+                samples.push(sample());
+            }
             std::thread::sleep(SAMPLE_EVERY);
         }
         load.stop.store(true, Ordering::Relaxed);
@@ -180,9 +193,9 @@ fn soaked(wanted: &Wanted, kind: &str, ground: &Ground) -> Result<bool, String> 
     Ok(wrong.is_empty())
 }
 
-/// Without the warm-up: a fifth.
-fn warm(samples: &[Sample]) -> &[Sample] {
-    &samples[samples.len() / 5..]
+/// The quiet ones, without the warm-up: a fifth.
+fn warm(samples: &[Sample]) -> Vec<Sample> {
+    samples[samples.len() / 5..].iter().copied().filter(|sample| sample.is_quiet).collect()
 }
 
 fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
@@ -209,6 +222,8 @@ fn slope_an_hour(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
 }
 
 fn print_samples(samples: &[Sample]) {
+    let peak = samples.iter().map(|sample| sample.resident_mib).fold(0.0, f64::max);
+    say(format_args!("  the most resident memory seen: {peak:.1} MiB; quiet moments:"));
     let row = |first: &str, values: Vec<String>| {
         say(format_args!("  {first:>7}{}", values.iter().map(|value| format!("{value:>14}")).collect::<String>()));
     };
@@ -218,12 +233,13 @@ fn print_samples(samples: &[Sample]) {
             .map(str::to_owned)
             .to_vec(),
     );
-    for sample in samples.iter().step_by((samples.len() / SHOWN).max(1)) {
+    let quiet: Vec<&Sample> = samples.iter().filter(|sample| sample.is_quiet).collect();
+    for sample in quiet.iter().step_by((quiet.len() / SHOWN).max(1)) {
         let values = MEASURES.iter().map(|(_, of)| format!("{:.1}", of(sample))).collect();
         row(&format!("{:.0}", sample.seconds), values);
     }
-    let warm = warm(samples);
-    say("  after warm-up (the first fifth), medians of the first and the last third:");
+    let warm = &*warm(samples);
+    say("  quiet moments after warm-up (the first fifth), medians of the first and the last third:");
     for (name, of) in MEASURES {
         say(format_args!(
             "    {name:30} {:>9.1} {:>9.1}  {:+.1} %; {:+.1} an hour by least squares",
@@ -236,7 +252,7 @@ fn print_samples(samples: &[Sample]) {
 }
 
 fn judge(samples: &[Sample], during: Duration) -> Vec<String> {
-    let (warm, mut wrong) = (warm(samples), Vec::new());
+    let (warm, mut wrong) = (&*warm(samples), Vec::new());
     if during >= JUDGED_FROM {
         for (name, of) in &MEASURES[..2] {
             let percent = growth_percent(warm, *of);
@@ -264,7 +280,13 @@ mod tests {
 
     fn samples(of: impl Fn(u32) -> f64) -> Vec<Sample> {
         (0..600)
-            .map(|at| Sample { seconds: f64::from(at), resident_mib: of(at), own_mib: 50.0, ..Sample::default() })
+            .map(|at| Sample {
+                is_quiet: true,
+                seconds: f64::from(at),
+                resident_mib: of(at),
+                own_mib: 50.0,
+                ..Sample::default()
+            })
             .collect()
     }
 
@@ -275,7 +297,7 @@ mod tests {
         assert!(judge(&filled, during).is_empty());
         // 36 MiB an hour, of 100.
         let leak = samples(|at| 100.0 + f64::from(at) / 100.0 + f64::from(at % 7));
-        let warm = warm(&leak);
+        let warm = &*warm(&leak);
         assert!((slope_an_hour(warm, |sample| sample.resident_mib) - 36.0).abs() < 1.0);
         assert!((growth_percent(warm, |sample| sample.resident_mib) - 3.0).abs() < 0.5);
         assert!(judge(&leak, during).is_empty());
@@ -286,8 +308,13 @@ mod tests {
 
     #[test]
     fn descriptors_and_logs_are_judged_in_short_runs_too() {
-        let of =
-            |at: u32| Sample { seconds: f64::from(at), descriptors: f64::from(at), wal_mib: 65.0, ..Sample::default() };
+        let of = |at: u32| Sample {
+            is_quiet: true,
+            seconds: f64::from(at),
+            descriptors: f64::from(at),
+            wal_mib: 65.0,
+            ..Sample::default()
+        };
         let wrong = judge(&(0..60).map(of).collect::<Vec<_>>(), Duration::from_secs(60));
         assert_eq!(wrong.len(), 2, "{wrong:?}");
     }
