@@ -39,6 +39,9 @@ pub(super) struct Load {
     tenants: Vec<Tenant>,
     address: Mutex<String>,
     pub(super) stop: AtomicBool,
+    /// The warm-up is over: from here on rounds are paced. Before, nobody waits, so that all threads, connections and caches that four
+    /// clients can have the service make are there.
+    pub(super) is_warm: AtomicBool,
     /// Read by who is at a round; who writes has all of them wait.
     pub(super) quiet: RwLock<()>,
     /// One for each of some rounds: packed once, as the tool that packs is another process.
@@ -86,7 +89,14 @@ impl Load {
             tenants.push(Tenant { program: home.new_program(&tenant.account, "Another")?, ..tenant });
         }
         let packed = (0..4).map(|part| gzip(home, &csv(part * BIG_ROWS, BIG_ROWS, part))).collect::<Result<_, _>>()?;
-        Ok(Load { tenants, address: Mutex::default(), stop: AtomicBool::new(false), quiet: RwLock::new(()), packed })
+        Ok(Load {
+            tenants,
+            address: Mutex::default(),
+            stop: AtomicBool::new(false),
+            is_warm: AtomicBool::new(false),
+            quiet: RwLock::new(()),
+            packed,
+        })
     }
 
     pub(super) fn is_at(&self, address: &str) {
@@ -145,7 +155,9 @@ impl Client<'_> {
             }
             drop(at_work);
             round += 1;
-            std::thread::sleep(ROUND.saturating_sub(begun.elapsed()));
+            if self.load.is_warm.load(Ordering::Relaxed) {
+                std::thread::sleep(ROUND.saturating_sub(begun.elapsed()));
+            }
         }
         self.done
     }

@@ -161,6 +161,7 @@ fn soaked(wanted: &Wanted, kind: &str, ground: &Ground) -> Result<bool, String> 
         let begun = Instant::now();
         let mut samples = Vec::new();
         while begun.elapsed() < wanted.during {
+            load.is_warm.store(begun.elapsed() > wanted.during / 5, Ordering::Relaxed);
             let sample = || Sample::take(id, ground, begun.elapsed().as_secs_f64());
             if samples.len().is_multiple_of(QUIET_EVERY) {
                 let _quiet = load.quiet.write();
@@ -195,7 +196,8 @@ fn soaked(wanted: &Wanted, kind: &str, ground: &Ground) -> Result<bool, String> 
 
 /// The quiet ones, without the warm-up: a fifth.
 fn warm(samples: &[Sample]) -> Vec<Sample> {
-    samples[samples.len() / 5..].iter().copied().filter(|sample| sample.is_quiet).collect()
+    let until = samples.last().map_or(0.0, |last| last.seconds / 5.0);
+    samples.iter().copied().filter(|sample| sample.is_quiet && sample.seconds > until).collect()
 }
 
 fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
