@@ -180,7 +180,7 @@ fn pipelined_requests_are_answered_one_by_one(home: Home) {
     expected.push("200");
     assert_eq!(statuses(&answer), expected);
     // All were accepted, in their order, and none twice.
-    let last = answer.lines().filter_map(|line| line.strip_prefix("location: ")).last().unwrap().to_owned();
+    let last = answer.lines().filter_map(|line| line.strip_prefix("location: ")).next_back().unwrap().to_owned();
     client.completed(&last);
     assert_eq!(client.contacts().len(), 100);
     goes_on(&service, &client);
