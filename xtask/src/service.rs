@@ -61,13 +61,18 @@ pub(crate) struct Ground {
 impl Ground {
     /// An empty one, for this tool.
     pub(crate) fn new(tool: &str, kind: &str, binary: &Path) -> Result<Ground, String> {
-        let directory = fresh(&root().join(format!("target/{tool}/{kind}")))?;
+        let directory = fresh(&root().join(format!("target/{tool}/{kind}-{}", std::process::id())))?;
         let server = (kind == "postgres").then(|| Server::start(None, &["listen_addresses="]));
         if let Some(server) = &server {
             server.query("postgres", &format!("CREATE DATABASE {DATABASE}"));
         }
         let database = server.as_ref().map(|server| server.url(DATABASE, ""));
         Ok(Ground { home: Home { binary: binary.to_owned(), directory, database, lease_seconds: 10 }, server })
+    }
+
+    /// Nothing is wrong, so nobody wants to look into it.
+    pub(crate) fn remove(self) {
+        let _ = fs::remove_dir_all(&self.home.directory);
     }
 
     /// How many bytes the database has.

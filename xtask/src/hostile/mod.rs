@@ -68,7 +68,11 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     let ran = wanted.which.binary().and_then(|binary| {
         wanted.which.homes.iter().try_fold(true, |is_well, kind| {
             let ground = Ground::new("hostile", kind, &binary)?;
-            Ok(attacked(&wanted, kind, &ground.home)? && is_well)
+            let here = attacked(&wanted, kind, &ground.home)?;
+            if here {
+                ground.remove();
+            }
+            Ok(here && is_well)
         })
     });
     match ran {

@@ -67,7 +67,11 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     let ran = wanted.which.binary().and_then(|binary| {
         wanted.which.homes.iter().try_fold(true, |is_well, kind| {
             let ground = Ground::new("soak", kind, &binary)?;
-            Ok(soaked(&wanted, kind, &ground)? && is_well)
+            let here = soaked(&wanted, kind, &ground)?;
+            if here {
+                ground.remove();
+            }
+            Ok(here && is_well)
         })
     });
     match ran {
@@ -208,9 +212,14 @@ fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
 
 /// What it is by the median in the last third over that in the first, in percent.
 fn growth_percent(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
-    let third = (samples.len() / 3).max(1).min(samples.len());
-    let (first, last) = (median(&samples[..third], of), median(&samples[samples.len() - third..], of));
+    let (first, last) = first_and_last(samples, of);
     (last / first - 1.0) * 100.0
+}
+
+/// The medians of the first and of the last third.
+fn first_and_last(samples: &[Sample], of: fn(&Sample) -> f64) -> (f64, f64) {
+    let third = (samples.len() / 3).max(1).min(samples.len());
+    (median(&samples[..third], of), median(&samples[samples.len() - third..], of))
 }
 
 /// How much more it is in an hour, by the line that is nearest to all samples.
@@ -245,8 +254,8 @@ fn print_samples(samples: &[Sample]) {
     for (name, of) in MEASURES {
         say(format_args!(
             "    {name:30} {:>9.1} {:>9.1}  {:+.1} %; {:+.1} an hour by least squares",
-            median(&warm[..warm.len() / 3], of),
-            median(&warm[warm.len() - warm.len() / 3..], of),
+            first_and_last(warm, of).0,
+            first_and_last(warm, of).1,
             growth_percent(warm, of),
             slope_an_hour(warm, of)
         ));
@@ -263,10 +272,10 @@ fn judge(samples: &[Sample], during: Duration) -> Vec<String> {
             }
         }
     }
-    let third = warm.len() / 3;
-    let descriptors: fn(&Sample) -> f64 = |sample| sample.descriptors;
-    let more = median(&warm[warm.len() - third..], descriptors) - median(&warm[..third], descriptors);
-    if more > DESCRIPTORS_MORE {
+    let (first, last) = first_and_last(warm, |sample| sample.descriptors);
+    let more = last - first;
+    // Written so that what is no number is wrong.
+    if more.is_nan() || more > DESCRIPTORS_MORE {
         wrong.push(format!("{more} descriptors more"));
     }
     let wal = samples.iter().map(|sample| sample.wal_mib).fold(0.0, f64::max);
