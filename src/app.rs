@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 use crate::command::{Clock, Kept, Steady, Workers, keep};
 use crate::config::{MasterKey, Settings};
 use crate::http::{
-    Allowance, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair, keep_renewed, router, watch_router,
+    Allowance, BoundedAcceptor, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair,
+    connections_within_limit, keep_renewed, router, watch_router,
 };
 use crate::store::moving::Movable;
 use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
@@ -26,8 +27,20 @@ use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
 use crate::store::{OpenAs, QueueLimits, Store, StoreError};
 use crate::tenant::Secret;
 
-/// How long a client may take for the headers of a request, and a connection may be idle between two.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long who watches may take for the headers of a request, and such a connection may be idle between two.
+const WATCHERS_HEADERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Connections at once of those that watch.
+const WATCHERS_MAX: usize = 64;
+
+/// The largest head of a request: what a connection may fill before anybody knows who it is.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The same of HTTP/2, where it is counted as RFC 9113 does.
+const HEAD_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// Requests at once on one connection of HTTP/2.
+const REQUESTS_OF_CONNECTION_MAX: u32 = 64;
 
 /// How long a worker of a node waits for word of the other nodes before it looks for work by itself.
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);
@@ -263,17 +276,25 @@ impl Service {
         let keeper = keep(Arc::clone(&store), kept(settings), Arc::clone(&steady), stopped.clone());
         let clocks = (clock(), steady);
         let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone()).into_make_service();
+        let headers_within = Duration::from_secs(settings.headers_seconds_max);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
             .handle(handle.clone())
-            .first_request_timeout(HEADERS_WITHIN);
-        server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
-        server.http_builder().http2().keep_alive_interval(HEADERS_WITHIN);
+            .first_request_timeout(headers_within);
+        server.http_builder().http1().header_read_timeout(headers_within).max_buf_size(HEAD_BYTES_MAX);
+        let mut http2 = server.http_builder().http2();
+        http2.keep_alive_interval(headers_within).max_header_list_size(HEAD_LIST_BYTES_MAX);
+        http2.max_concurrent_streams(REQUESTS_OF_CONNECTION_MAX);
+        let connections = connections_within_limit(settings.connections_max);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let server = match tls {
-            None => tokio::spawn(server.acceptor(NoDelayAcceptor::new()).serve(app)),
+            None => {
+                let acceptor = BoundedAcceptor::new(NoDelayAcceptor::new(), connections, true);
+                tokio::spawn(server.acceptor(acceptor).serve(app))
+            }
             Some((certificate, acceptor)) => {
                 keep_renewed(certificate, clock(), stopped).map_err(|fault| StartError::Tls(fault.to_string()))?;
+                let acceptor = BoundedAcceptor::new(acceptor, connections, false);
                 tokio::spawn(server.acceptor(acceptor).serve(app))
             }
         };
@@ -342,10 +363,13 @@ fn watch(
     let failed = |reason| StartError::Listen { address, reason };
     let handle = Handle::new();
     let app = watch_router(Arc::clone(store), clock(), stopped.clone());
-    let mut server =
-        axum_server::from_tcp(listener).map_err(failed)?.handle(handle.clone()).first_request_timeout(HEADERS_WITHIN);
-    server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
-    tokio::spawn(server.serve(app.into_make_service()));
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(failed)?
+        .handle(handle.clone())
+        .first_request_timeout(WATCHERS_HEADERS_WITHIN);
+    server.http_builder().http1().header_read_timeout(WATCHERS_HEADERS_WITHIN).max_buf_size(HEAD_BYTES_MAX);
+    let acceptor = BoundedAcceptor::new(NoDelayAcceptor::new(), WATCHERS_MAX, true);
+    tokio::spawn(server.acceptor(acceptor).serve(app.into_make_service()));
     tracing::info!(address = %address, "metrics are told");
     Ok(handle)
 }

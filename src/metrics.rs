@@ -22,6 +22,8 @@ pub static ROWS: Family = Family::of(&["added", "updated", "unchanged", "ignored
 /// Requests that came with no valid signature, by `code`.
 pub static SIGNATURE_FAILURES: Family =
     Family::of(&["signature_missing", "signature_malformed", "unknown_token", "clock_off", "signature_mismatch"]);
+/// Signatures that were computed to compare one with, by whether the `token` is there.
+pub static SIGNATURE_CHECKS: Family = Family::of(&["known", "unknown"]);
 /// Requests that a limit turned away, by `limit`.
 pub static TURNED_AWAY: Family = Family::of(&[
     "token_requests",
@@ -33,6 +35,8 @@ pub static TURNED_AWAY: Family = Family::of(&[
     "bodies",
     "streams",
     "exports",
+    "connections",
+    "idle_connections",
 ]);
 /// Answers, by `route` (its template) and `status` (its class).
 pub static REQUESTS: Family = Family::of(&[]);
@@ -144,6 +148,8 @@ pub fn text(queue: Option<Queue>) -> String {
     REQUESTS.print(&mut text, "roster_requests_total", &["route", "status"], "Answers");
     let help = "Requests without a valid signature";
     SIGNATURE_FAILURES.print(&mut text, "roster_signature_failures_total", &["code"], help);
+    let help = "Signatures that were computed to compare one with, by whether the token is there";
+    SIGNATURE_CHECKS.print(&mut text, "roster_signature_checks_total", &["token"], help);
     let help = "Requests that a limit turned away";
     TURNED_AWAY.print(&mut text, "roster_turned_away_total", &["limit"], help);
     ACCEPT.print(&mut text, "roster_accept_seconds", "How long it took to make a checked import durable");

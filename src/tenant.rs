@@ -185,6 +185,19 @@ pub struct Token {
 }
 
 impl Token {
+    /// One that is not there: it reaches nothing, and its signatures are computed all the same.
+    pub fn nobody(secret: Secret) -> Token {
+        Token {
+            number: TokenNumber(0),
+            account: AccountId(Uuid::nil()),
+            token: String::new(),
+            name: String::new(),
+            secret,
+            old_secret: None,
+            scope: Scope { read_only: true, programs: Programs::Only(BTreeSet::new()) },
+        }
+    }
+
     /// The secret before the last rotation, if it still holds at this moment.
     pub fn old_secret_at(&self, now_ms: i64) -> Option<&Secret> {
         self.old_secret.as_ref().filter(|old| now_ms < old.until_ms).map(|old| &old.secret)

@@ -453,6 +453,8 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         # tls_certificate = ""
         # tls_key = ""
         # metrics_listen = ""
+        connections_max = 4096
+        headers_seconds_max = 30
         workers = 3
         freshness_seconds = 900
         body_bytes_max = 67108864

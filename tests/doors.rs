@@ -58,7 +58,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("anstream", &["cli"]),
     ("askama", &["http"]),
     ("axum", &["http"]),
-    ("axum_server", &["app.rs", "http/tls.rs"]),
+    ("axum_server", &["app.rs", "http/connections.rs", "http/tls.rs"]),
     ("bytes", &["http"]),
     ("chacha20poly1305", &["store/secrets.rs"]),
     ("clap", &["cli"]),

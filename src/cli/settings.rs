@@ -62,6 +62,12 @@ pub(super) struct ServiceArgs {
     /// Serve with TLS: the certificate's key, in PEM, not encrypted
     #[arg(long, env = "ROSTER_TLS_KEY", value_name = "FILE")]
     tls_key: Option<String>,
+    /// The most connections at once [default: 4096]
+    #[arg(long, env = "ROSTER_CONNECTIONS_MAX", value_name = "N", hide_short_help = true)]
+    connections_max: Option<String>,
+    /// How long a client may take for the headers of a request [default: 30]
+    #[arg(long, env = "ROSTER_HEADERS_SECONDS_MAX", value_name = "N", hide_short_help = true)]
+    headers_seconds_max: Option<String>,
     /// How many imports run at the same time [default: one per processor core]
     #[arg(long, env = "ROSTER_WORKERS", value_name = "N")]
     workers: Option<String>,
@@ -80,7 +86,7 @@ pub(super) struct ServiceArgs {
     /// How many such files come in at the same time [default: 32]
     #[arg(long, env = "ROSTER_STREAMS_MAX", value_name = "N", hide_short_help = true)]
     streams_max: Option<String>,
-    /// How long a client may pause in the middle of a body [default: 30]
+    /// In how many seconds 256 KiB of a body must arrive [default: 30]
     #[arg(long, env = "ROSTER_BODY_PAUSE_SECONDS_MAX", value_name = "N", hide_short_help = true)]
     body_pause_seconds_max: Option<String>,
     /// The most imports that may wait in one program's queue [default: 10000]
@@ -160,6 +166,8 @@ impl ServiceArgs {
             listen,
             tls_certificate,
             tls_key,
+            connections_max,
+            headers_seconds_max,
             workers,
             freshness_seconds,
             body_bytes_max,
@@ -186,6 +194,8 @@ impl ServiceArgs {
             ("listen", listen),
             ("tls_certificate", tls_certificate),
             ("tls_key", tls_key),
+            ("connections_max", connections_max),
+            ("headers_seconds_max", headers_seconds_max),
             ("workers", workers),
             ("freshness_seconds", freshness_seconds),
             ("body_bytes_max", body_bytes_max),

@@ -17,7 +17,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 31] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -36,6 +36,16 @@ pub(super) const KEYS: [Key; 29] = [
         name: "metrics_listen",
         set: |settings, text| address(text).map(|address| settings.metrics_listen = Some(address)),
         print: |settings| settings.metrics_listen.map(|address| quoted(&address.to_string())),
+    },
+    Key {
+        name: "connections_max",
+        set: |settings, text| whole(text, 1, 1_000_000).map(|number| settings.connections_max = number),
+        print: |settings| Some(settings.connections_max.to_string()),
+    },
+    Key {
+        name: "headers_seconds_max",
+        set: |settings, text| whole(text, 1, PAUSE_SECONDS_MAX).map(|number| settings.headers_seconds_max = number),
+        print: |settings| Some(settings.headers_seconds_max.to_string()),
     },
     Key { name: "workers", set: set_workers, print: |settings| Some(print_workers(settings.workers)) },
     Key {

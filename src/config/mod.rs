@@ -36,6 +36,10 @@ pub struct Settings {
     pub tls_key: Option<PathBuf>,
     /// Where the numbers for Prometheus are told, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// The most connections at once.
+    pub connections_max: u64,
+    /// How long a client may take for the headers of a request, and a connection be idle between two, in seconds.
+    pub headers_seconds_max: u64,
     /// How many imports run at the same time.
     pub workers: Workers,
     /// How far a signature's time may be from the clock, in seconds.
@@ -129,6 +133,8 @@ impl Default for Settings {
             tls_certificate: None,
             tls_key: None,
             metrics_listen: None,
+            connections_max: 4_096,
+            headers_seconds_max: 30,
             workers: Workers::PerCore,
             freshness_seconds: 15 * 60,
             body_bytes_max: 64 << 20,
@@ -396,7 +402,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, streams_max, body_pause_seconds_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, connections_max, headers_seconds_max, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, streams_max, body_pause_seconds_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

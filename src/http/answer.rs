@@ -3,10 +3,11 @@
 //! Handlers return a [`Refused`]; it is written out here, where the request's id is known, so that a fault is logged once
 //! and a caller sees its id only.
 
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +21,37 @@ use crate::store::StoreError;
 
 /// How long a caller is asked to wait when the store is not available, in seconds.
 const RETRY_AFTER_STORE_S: u64 = 5;
+
+/// Lines of the log in a second about requests that nobody has signed. Who sends thousands fills no disk, and drowns no other line;
+/// `roster_signature_failures_total` counts all.
+const UNSIGNED_LINES_MAX: u32 = 20;
+
+/// How many there were in this second.
+static UNSIGNED_LINES: Mutex<UnsignedLines> = Mutex::new(UnsignedLines { since: None, lines: 0, left_out: 0 });
+
+struct UnsignedLines {
+    since: Option<Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+impl UnsignedLines {
+    /// Whether one more is written; and how many were left out before it, where that is to be told.
+    fn one_more(&mut self, now: Instant) -> (bool, u64) {
+        let mut told = 0;
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            told = std::mem::take(&mut self.left_out);
+            (self.since, self.lines) = (Some(now), 0);
+        }
+        let is_written = self.lines < UNSIGNED_LINES_MAX;
+        if is_written {
+            self.lines += 1;
+        } else {
+            self.left_out += 1;
+        }
+        (is_written, told)
+    }
+}
 
 /// Why a request was not done.
 #[derive(Clone, Debug)]
@@ -78,6 +110,8 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(tally.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    // What else came with a body in chunks may be read by others as another request (RFC 9112, section 6.3): it is the connection's last one.
+    let is_last = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {
         let close = response.headers_mut().remove("connection");
@@ -88,6 +122,9 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
+    }
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if response.status().as_u16() >= 400 {
         tally.give_back();
@@ -153,6 +190,16 @@ fn problem_response(problem: &Problem, id: &str) -> Response {
 
 /// One line for each request: never its query, its headers or its body. What only looks is logged for who looks closely.
 fn log(id: &str, method: &Method, path: &str, status: StatusCode, started: Instant) {
+    if status == StatusCode::UNAUTHORIZED {
+        let (is_written, left_out) =
+            UNSIGNED_LINES.lock().unwrap_or_else(PoisonError::into_inner).one_more(Instant::now());
+        if left_out > 0 {
+            tracing::warn!(left_out, "many requests that nobody has signed; so many were answered and not logged");
+        }
+        if !is_written {
+            return;
+        }
+    }
     let (status, duration_ms) = (status.as_u16(), started.elapsed().as_millis() as u64);
     // A path is what a stranger sent: its length is bounded here, its characters by HTTP.
     let path = path.get(..path.len().min(200)).unwrap_or("(not ASCII)");
@@ -160,5 +207,21 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, started: Insta
         tracing::debug!(request = id, %method, path, status, duration_ms, "request answered");
     } else {
         tracing::info!(request = id, %method, path, status, duration_ms, "request answered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_in_few_lines() {
+        let mut lines = UnsignedLines { since: None, lines: 0, left_out: 0 };
+        let begun = Instant::now();
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        let written = (0..1_000).filter(|ms| lines.one_more(at(*ms)).0).count();
+        assert_eq!(written, 20);
+        assert_eq!(lines.one_more(at(1_000)), (true, 980), "what was left out is told once");
+        assert_eq!(lines.one_more(at(1_001)), (true, 0));
     }
 }

@@ -23,7 +23,7 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 const ROOM_RETRY_AFTER_S: u64 = 5;
 /// How much of a body must have arrived before the rest of its promised length is believed.
 const PROMISE_BELIEVED_BYTES: usize = 1024 * 1024;
-/// How much of a body that is not held whole is passed on at a time. Also what must arrive within the pause that is allowed.
+/// How much of a body that is not held whole is passed on at a time. Also what must arrive of any body within the time that is allowed.
 const PORTION_BYTES_ENOUGH: usize = 256 * 1024;
 /// How much of a body that is refused is read and thrown away, so that the client comes to see the answer.
 const DRAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -67,6 +67,14 @@ pub(super) async fn read(state: &HttpState, headers: &HeaderMap, body: Body) -> 
     Ok(Held { bytes, room })
 }
 
+/// Whether a body is, or may be, so large that it gets a share of the room for bodies.
+pub(super) fn needs_room(headers: &HeaderMap, body: &Body) -> bool {
+    match promised_bytes(headers) {
+        Some(promised) => promised > ROOM_UNIT_BYTES,
+        None => !axum::body::HttpBody::is_end_stream(body),
+    }
+}
+
 async fn room_for(state: &HttpState, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Problem> {
     // Small bodies need no place: they are bounded by the number of connections.
     if bytes <= ROOM_UNIT_BYTES {
@@ -86,18 +94,29 @@ async fn room_for(state: &HttpState, bytes: u64) -> Result<Option<OwnedSemaphore
 
 async fn collect(mut body: Body, (limit, promised): (u64, u64), pause_max: Duration) -> Result<Bytes, Refused> {
     let mut bytes = BytesMut::new();
+    let mut next_look = PORTION_BYTES_ENOUGH;
+    let mut within = Box::pin(tokio::time::sleep(pause_max));
     loop {
-        let frame = match tokio::time::timeout(pause_max, body.frame()).await {
-            Err(_) => return Err(too_slow(pause_max).into()),
-            Ok(None) => return Ok(bytes.freeze()),
-            Ok(Some(Err(fault))) => return Err(cut_off(&fault.to_string()).into()),
-            Ok(Some(Ok(frame))) => frame,
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = &mut within => return Err(too_slow(pause_max).into()),
+        };
+        let frame = match frame {
+            None => return Ok(bytes.freeze()),
+            Some(Err(fault)) => return Err(cut_off(&fault.to_string()).into()),
+            Some(Ok(frame)) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() as u64 + data.len() as u64 > limit {
             drop(bytes);
             drain_rest(body).await;
             return Err(too_large(limit, None).into());
+        }
+        if bytes.len() + data.len() >= next_look {
+            // A byte now and then is no sign of life: it would keep the room for ever.
+            next_look = bytes.len() + data.len() + PORTION_BYTES_ENOUGH;
+            within = Box::pin(tokio::time::sleep(pause_max));
         }
         if bytes.len() + data.len() > bytes.capacity() {
             // A promise is not yet a byte: only who has sent the first megabyte is given room for all that was promised.
@@ -110,7 +129,8 @@ async fn collect(mut body: Body, (limit, promised): (u64, u64), pause_max: Durat
 }
 
 fn too_slow(pause_max: Duration) -> Problem {
-    let detail = format!("Nothing of the body arrived for {} seconds", pause_max.as_secs());
+    let detail =
+        format!("Less than {PORTION_BYTES_ENOUGH} bytes of the body arrived in {} seconds", pause_max.as_secs());
     Problem::new(Code::TooSlow, detail)
 }
 
@@ -149,13 +169,7 @@ pub(super) async fn next_portion(body: &mut Body, pause_max: Duration) -> Result
         Ok(())
     };
     match tokio::time::timeout(pause_max, all).await {
-        Err(_) => {
-            let detail = format!(
-                "Less than {PORTION_BYTES_ENOUGH} bytes of the body arrived in {} seconds",
-                pause_max.as_secs()
-            );
-            Err(Problem::new(Code::TooSlow, detail))
-        }
+        Err(_) => Err(too_slow(pause_max)),
         Ok(Err(problem)) => Err(problem),
         Ok(Ok(())) if portion.is_empty() => Ok(None),
         Ok(Ok(())) => Ok(Some(portion.freeze())),

@@ -233,11 +233,13 @@ pub(super) enum Limit {
     Streams,
     /// On this node.
     Exports,
+    /// On this node.
+    Connections,
 }
 
 impl Limit {
     /// All of them.
-    pub(super) const ALL: [Limit; 9] = [
+    pub(super) const ALL: [Limit; 10] = [
         Limit::TokenRequests,
         Limit::AccountRequests,
         Limit::TokenUploads,
@@ -247,6 +249,7 @@ impl Limit {
         Limit::Bodies,
         Limit::Streams,
         Limit::Exports,
+        Limit::Connections,
     ];
 
     /// As it is told and counted.
@@ -261,6 +264,7 @@ impl Limit {
             Limit::Bodies => "bodies",
             Limit::Streams => "streams",
             Limit::Exports => "exports",
+            Limit::Connections => "connections",
         }
     }
 
@@ -280,11 +284,12 @@ impl Limit {
             Limit::Bodies => format!("Too many large requests at the same moment; there is room for {max} bytes"),
             Limit::Streams => format!("Too many files at the same moment; {max} come in"),
             Limit::Exports => format!("Too many exports at the same moment; {max} are read"),
+            Limit::Connections => format!("Too many connections at the same moment; {max} are at work"),
         };
         TURNED_AWAY.add(&[self.word()], 1);
         let problem = Problem::new(Code::Busy, format!("{detail}. Nothing was done"));
         let status = match self {
-            Limit::Bodies | Limit::Streams | Limit::Exports => problem.status,
+            Limit::Bodies | Limit::Streams | Limit::Exports | Limit::Connections => problem.status,
             _ => StatusCode::TOO_MANY_REQUESTS.as_u16(),
         };
         Problem { status, retry_after_s: Some(retry_after_s), ..problem.with("limit", self.word()) }

@@ -9,8 +9,10 @@ mod answer;
 mod body;
 mod certificate;
 mod commands;
+mod connections;
 mod contacts;
 mod data;
+mod descriptors;
 mod export;
 mod failed_rows;
 mod health;
@@ -35,13 +37,17 @@ use std::time::Duration;
 use axum::Router;
 use jiff::SignedDuration;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::command::Clock;
 use crate::problem::{Code, Problem};
 use crate::store::Store;
+use crate::tenant::{Secret, Token};
 use answer::Refused;
 pub use certificate::{Certificate, PairFiles, UselessPair, keep_renewed};
+pub use connections::BoundedAcceptor;
 use data::Door;
+pub use descriptors::connections_within_limit;
 pub use health::watch_router;
 use health::{Watched, health};
 pub use limits::Allowance;
@@ -76,6 +82,8 @@ pub struct HttpSettings {
 /// What every handler can reach.
 pub(crate) struct HttpState {
     door: Door,
+    /// Whose secret a signature is checked with where there is no such token.
+    nobody: Token,
     settings: HttpSettings,
     clock: Clock,
     /// The time by which things are forgotten.
@@ -90,6 +98,8 @@ pub(crate) struct HttpState {
     exports: Arc<Semaphore>,
     /// Files that are received at the same time.
     streams: Arc<Semaphore>,
+    /// Files that are decompressed at the same moment.
+    unpacking: Arc<Semaphore>,
     /// Turns true when the service is to stop: who waits for an import is answered at once.
     stopping: watch::Receiver<bool>,
 }
@@ -105,6 +115,7 @@ impl HttpState {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         HttpState {
             door: Door::new(store, limits, Arc::clone(&clock)),
+            nobody: Token::nobody(Secret::new(Uuid::new_v4().to_string())),
             settings,
             clock,
             steady,
@@ -113,6 +124,7 @@ impl HttpState {
             checks: Arc::new(Semaphore::new(cores)),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
+            unpacking: Arc::new(Semaphore::new(spool::unpacking_max())),
             stopping,
         }
     }

@@ -14,10 +14,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Refused, RequestId};
+use super::connections::Standing;
 use super::data::Data;
 use super::limits::Tally;
 use super::{HttpState, body};
 use crate::command::Digest;
+use crate::metrics::SIGNATURE_CHECKS;
 use crate::problem::{Code, Problem};
 use crate::signature::{AUTHORIZATION, CONTENT_DIGEST, Claim, ClaimError, DATE, Form, Mismatch, read_digest, verify};
 use crate::tenant::{Secret, Token};
@@ -56,10 +58,15 @@ impl FromRequest<Arc<HttpState>> for Signed {
     async fn from_request(request: Request, state: &Arc<HttpState>) -> Result<Signed, Refused> {
         let (mut parts, body) = request.into_parts();
         let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
-        let tally = parts.extensions.remove::<Tally>().unwrap_or_default();
+        let origin = Origin::of(&mut parts);
         let now_ms = (state.clock)();
         let limit = state.settings.body_bytes_max;
-        let (claim, token) = match before_the_body(state, &parts.headers, limit, now_ms).await {
+        let claimed = match before_the_body(state, &parts.headers, limit, now_ms).await {
+            // A stranger's body is checked like any other, but gets no share of the room that large ones have.
+            Ok((_, None)) if body::needs_room(&parts.headers, &body) => Err(unknown_token().into()),
+            claimed => claimed,
+        };
+        let (claim, token) = match claimed {
             Ok(claimed) => claimed,
             Err(refused) => {
                 body::drain(&parts.headers, body).await;
@@ -69,7 +76,8 @@ impl FromRequest<Arc<HttpState>> for Signed {
         let held = body::read(state, &parts.headers, body).await?;
         let checked = Check {
             claim,
-            token,
+            is_known: token.is_some(),
+            token: token.unwrap_or_else(|| state.nobody.clone()),
             method: parts.method.as_str().to_owned(),
             path: parts.uri.path().to_owned(),
             body: held.bytes,
@@ -78,7 +86,7 @@ impl FromRequest<Arc<HttpState>> for Signed {
         };
         let (check, digests) = checked.run(state).await?;
         Ok(Signed {
-            data: enter(state, &parts.method, (check.token, tally), now_ms)?,
+            data: enter(state, &parts.method, (check.token, origin), now_ms)?,
             signature: check.claim.signature,
             signed_at: check.claim.signed_at,
             now_ms,
@@ -92,8 +100,25 @@ impl FromRequest<Arc<HttpState>> for Signed {
     }
 }
 
+/// Where a request comes from: what counts it, and what keeps its connection.
+struct Origin {
+    tally: Tally,
+    standing: Option<Arc<Standing>>,
+}
+
+impl Origin {
+    fn of(parts: &mut Parts) -> Origin {
+        let tally = parts.extensions.remove::<Tally>().unwrap_or_default();
+        Origin { tally, standing: parts.extensions.remove::<Arc<Standing>>() }
+    }
+}
+
 /// What a request whose signature holds may see; it is refused where it may only look and does more.
-fn enter(state: &HttpState, method: &Method, (token, tally): (Token, Tally), now_ms: i64) -> Result<Data, Problem> {
+fn enter(state: &HttpState, method: &Method, (token, origin): (Token, Origin), now_ms: i64) -> Result<Data, Problem> {
+    let Origin { tally, standing } = origin;
+    if let Some(standing) = standing {
+        standing.prove();
+    }
     let data = state.door.open(token, tally, now_ms);
     if !is_looking(method) {
         // Before anything is looked up: it tells nothing of what is there.
@@ -141,7 +166,7 @@ fn is_csv(headers: &HeaderMap) -> bool {
 /// A request whose body is signed by its digest. As the options are in the query, the query is signed too.
 async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refused> {
     let request_id = parts.extensions.remove::<RequestId>().map(|RequestId(id)| id).unwrap_or_default();
-    let tally = parts.extensions.remove::<Tally>().unwrap_or_default();
+    let origin = Origin::of(parts);
     let now_ms = (state.clock)();
     let (claim, token) = before_the_body(state, &parts.headers, state.settings.stream_bytes_max, now_ms).await?;
     let lines: Vec<&str> =
@@ -157,7 +182,8 @@ async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refus
     };
     let checked = Check {
         claim,
-        token,
+        is_known: token.is_some(),
+        token: token.unwrap_or_else(|| state.nobody.clone()),
         method: parts.method.as_str().to_owned(),
         path: parts.uri.path_and_query().map_or_else(|| parts.uri.path().to_owned(), ToString::to_string),
         body: line.into(),
@@ -166,7 +192,7 @@ async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refus
     };
     let (check, digests) = checked.run(state).await?;
     Ok(Signed {
-        data: enter(state, &parts.method, (check.token, tally), now_ms)?,
+        data: enter(state, &parts.method, (check.token, origin), now_ms)?,
         signature: check.claim.signature,
         signed_at: check.claim.signed_at,
         now_ms,
@@ -179,25 +205,30 @@ async fn by_digest(state: &HttpState, parts: &mut Parts) -> Result<Signed, Refus
     })
 }
 
+/// What is known of a request by its head. `None`: there is no such token. What is asked of it is what is asked of any other all the
+/// same, so that the time that an answer takes tells nothing of the tokens that there are.
 async fn before_the_body(
     state: &HttpState,
     headers: &HeaderMap,
     limit: u64,
     now_ms: i64,
-) -> Result<(Claim, Token), Refused> {
+) -> Result<(Claim, Option<Token>), Refused> {
     if let Some(problem) = body::promises_too_much(limit, headers) {
         return Err(problem.into());
     }
     let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let claim = Claim::from_headers(header(AUTHORIZATION), header(DATE)).map_err(bad_claim)?;
-    let Some(token) = state.door.token(&claim.token).await? else {
-        return Err(Problem::new(Code::UnknownToken, "There is no such token, or it has been revoked").into());
-    };
+    let token = state.door.token(&claim.token).await?;
     let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     if let Some(seconds) = claim.clock_off(now, state.settings.freshness) {
-        return Err(clock_off(seconds, state.settings.freshness.as_secs()).into());
+        let clock_off = clock_off(seconds, state.settings.freshness.as_secs());
+        return Err(if token.is_some() { clock_off } else { unknown_token() }.into());
     }
     Ok((claim, token))
+}
+
+fn unknown_token() -> Problem {
+    Problem::new(Code::UnknownToken, "There is no such token, or it has been revoked")
 }
 
 fn bad_claim(error: ClaimError) -> Problem {
@@ -217,7 +248,9 @@ fn clock_off(seconds: i64, window_s: i64) -> Problem {
 
 struct Check {
     claim: Claim,
+    /// Nobody's, where there is no such token.
     token: Token,
+    is_known: bool,
     method: String,
     path: String,
     /// The fourth line.
@@ -234,6 +267,8 @@ struct Digests {
 
 impl Check {
     async fn run(self, state: &HttpState) -> Result<(Check, Digests), Refused> {
+        let is_known = self.is_known;
+        SIGNATURE_CHECKS.add(&[if is_known { "known" } else { "unknown" }], 1);
         let outcome = if self.body.len() <= CHECK_APART_BYTES {
             self.verify()
         } else {
@@ -242,6 +277,10 @@ impl Check {
                 .await
                 .map_err(|_| Refused::Fault("checking the signature panicked".to_owned()))?
         };
+        if !is_known {
+            // Whatever came of it.
+            return Err(unknown_token().into());
+        }
         outcome.map_err(|mismatch| mismatch_problem(&mismatch).into())
     }
 

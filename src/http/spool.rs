@@ -1,13 +1,16 @@
 //! From the bytes of a file as they are sent to the file in the store: hashed, decompressed, within limits. Blocking, and never more of
 //! it in memory than a few pieces.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refused;
 use super::body::too_large;
@@ -22,7 +25,7 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// A file may become so many times larger by decompression; real ones become some five to twenty times larger.
 const RATIO_MAX: u64 = 200;
 /// But up to this size nobody asks.
-const RATIO_ASKED_FROM_BYTES: u64 = 64 << 20;
+const RATIO_ASKED_FROM_BYTES: u64 = 4 << 20;
 /// The largest window of zstd, as a power of two: 8 MiB, which every decoder should have (RFC 8878, section 3.1.1.1.2).
 const WINDOW_LOG_MAX: u32 = 23;
 
@@ -44,6 +47,33 @@ pub(super) struct Spool {
     pub(super) digest: Digest,
     /// Decompressed.
     pub(super) bytes_max: u64,
+    /// Who decompresses takes turns, a piece at a time.
+    pub(super) turns: Arc<Semaphore>,
+}
+
+/// How many may decompress at the same moment. Half of the cores: the rest is for those who send something else.
+pub(super) fn unpacking_max() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
+
+/// The turn of one who decompresses: for a piece, until the store has it, but not while a client is waited for. Twenty bombs are no more in
+/// others' way than one.
+struct Turn {
+    turns: Arc<Semaphore>,
+    had: RefCell<Option<OwnedSemaphorePermit>>,
+}
+
+impl Turn {
+    fn take(&self) {
+        let turn = Handle::current().block_on(Arc::clone(&self.turns).acquire_owned());
+        // Nobody closes it.
+        *self.had.borrow_mut() = turn.ok();
+    }
+
+    /// Whether it was had.
+    fn leave(&self) -> bool {
+        self.had.borrow_mut().take().is_some()
+    }
 }
 
 /// Why a file was not received.
@@ -64,8 +94,12 @@ impl Spool {
     /// Takes in what comes until its end.
     pub(super) fn run(self, coming: Receiver<Option<Bytes>>) -> Result<Payload, Refused> {
         let bytes = Cell::new(0);
-        let mut sent = Sent { coming, portion: Bytes::new(), hash: Sha256::new(), bytes: &bytes, is_over: false };
-        let stored = match self.store_all(&mut sent) {
+        let turn = Turn { turns: Arc::clone(&self.turns), had: RefCell::default() };
+        let mut sent =
+            Sent { coming, portion: Bytes::new(), hash: Sha256::new(), bytes: &bytes, is_over: false, turn: &turn };
+        let stored = self.store_all(&mut sent, &turn);
+        turn.leave();
+        let stored = match stored {
             Ok(payload) => Ok(payload),
             // Whose fault it is, is known only when the digest is.
             Err(Broken::Reading(fault)) => Err(fault),
@@ -85,7 +119,7 @@ impl Spool {
         })
     }
 
-    fn store_all(&self, sent: &mut Sent<'_>) -> Result<Payload, Broken> {
+    fn store_all(&self, sent: &mut Sent<'_>, turn: &Turn) -> Result<Payload, Broken> {
         let sent_bytes = sent.bytes;
         let mut file: Box<dyn Read + '_> = match self.coding {
             Coding::Identity => Box::new(sent),
@@ -100,6 +134,9 @@ impl Spool {
         let mut piece = Vec::new();
         loop {
             piece.clear();
+            if self.coding != Coding::Identity {
+                turn.take();
+            }
             (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(Broken::Reading)?;
             bytes += piece.len() as u64;
             self.check_size(bytes, sent_bytes.get())?;
@@ -112,6 +149,7 @@ impl Spool {
             if !piece.is_empty() {
                 writing.write(&piece)?;
             }
+            turn.leave();
             if is_last {
                 return Ok(Payload::Received(writing.finish()?));
             }
@@ -144,12 +182,28 @@ struct Sent<'a> {
     hash: Sha256,
     bytes: &'a Cell<u64>,
     is_over: bool,
+    turn: &'a Turn,
+}
+
+impl Sent<'_> {
+    /// The next portion, for which nobody waits in others' time.
+    fn next(&mut self) -> Option<Option<Bytes>> {
+        if let Ok(portion) = self.coming.try_recv() {
+            return Some(portion);
+        }
+        let had = self.turn.leave();
+        let portion = self.coming.blocking_recv();
+        if had {
+            self.turn.take();
+        }
+        portion
+    }
 }
 
 impl Read for Sent<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.portion.is_empty() && !self.is_over {
-            match self.coming.blocking_recv() {
+            match self.next() {
                 Some(Some(portion)) => {
                     self.hash.update(&portion);
                     self.bytes.set(self.bytes.get() + portion.len() as u64);

@@ -153,7 +153,8 @@ async fn receive(
         }
     };
     let bytes_max = state.settings.stream_bytes_max;
-    let spool = Spool { data: signed.data.clone(), program, command, coding, digest: signed.body_digest, bytes_max };
+    let (data, digest, turns) = (signed.data.clone(), signed.body_digest, Arc::clone(&state.unpacking));
+    let spool = Spool { data, program, command, coding, digest, bytes_max, turns };
     let (portions, coming) = mpsc::channel(PORTIONS_AHEAD_MAX);
     let spooling = tokio::task::spawn_blocking(move || {
         let payload = spool.run(coming);

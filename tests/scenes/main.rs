@@ -18,6 +18,7 @@ mod documenting;
 mod dropping;
 mod examples;
 mod faults;
+mod hostile;
 mod importing;
 mod limits;
 mod keeping;

@@ -10,6 +10,8 @@ mod deny;
 mod faults;
 mod fuzz;
 mod guarded;
+mod hash;
+mod hostile;
 mod http;
 mod memory;
 mod needs;
@@ -22,6 +24,9 @@ mod phone_table;
 #[allow(dead_code, reason = "tests use the rest")]
 mod postgres;
 mod roster;
+mod service;
+mod sign;
+mod soak;
 mod steps;
 mod torture;
 
@@ -46,9 +51,13 @@ const USAGE: &str = "usage: cargo xtask <tool>
                 what clients see, what is kept, and that it goes on by itself; prints the table of docs/RELIABILITY.md
   fuzz [--target T] [--seconds N]
                 the fuzz targets under libFuzzer, N seconds each (60), on nightly; installs cargo-fuzz where it is missing
+  hostile [--seconds N] [--home sqlite|postgres] [--debug | --binary PATH] [--slow N] [--bombs N] [--signatures-per-second N]
+                a good client imports row by row, alone and then beside slow connections, bombs and guessed signatures
   package [--debug | --check]
                 the Debian package, from packaging/; with --check it is made of the debug binary, looked at, and tried out
                 in a box of its own: installed, started, upgraded, rebooted, removed
+  soak [--minutes N | --seconds N] [--home sqlite|postgres] [--debug | --binary PATH]
+                steady mixed load, ten minutes unless told otherwise: memory, descriptors and write-ahead logs must not grow
   torture [--seed N] [--cycles N] [--home sqlite|postgres] [--debug | --binary PATH]
                 kills the released service with -9 again and again, at any moment and at named places, while clients import;
                 at the end everything is compared with imports carried out one after the other
@@ -66,7 +75,9 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["faults", arguments @ ..] => faults::run(arguments),
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
+        ["hostile", arguments @ ..] => hostile::run(arguments),
         ["package", arguments @ ..] => package::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["torture", arguments @ ..] => torture::run(arguments),
         ["phone-table"] => phone_table::run(),
         _ => {

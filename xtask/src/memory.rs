@@ -17,6 +17,23 @@ pub(crate) fn peak_kib_of(status: &str) -> u64 {
     line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// KiB of a line of a process's status, as `VmRSS` or `RssAnon`; 0 if it is gone.
+pub(crate) fn kib_of(id: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Files and connections that a process has open.
+pub(crate) fn descriptors(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+}
+
+/// Threads of a process.
+pub(crate) fn threads(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count)
+}
+
 /// Lets a process's peak begin anew at what it has now.
 pub(crate) fn reset_peak(id: u32) {
     let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");

@@ -41,9 +41,14 @@ pub(crate) fn test() -> ExitCode {
     let torture = step("torture", &["xtask", "torture", "--debug", "--cycles", "20"]);
     // The same; nothing on a disk that is small where nothing may be mounted.
     let faults = step("faults", &["xtask", "faults", "--debug", "--short"]);
+    // Short runs, which say that all good imports succeed and that nothing stays open; the page tells of long ones.
+    let attack = ["--seconds", "5", "--slow", "300", "--bombs", "5", "--signatures-per-second", "500"];
+    let hostile = step("hostile clients", &[&["xtask", "hostile", "--debug"][..], &attack].concat());
+    let soak = step("soak", &["xtask", "soak", "--debug", "--seconds", "12"]);
     let dependencies = step("dependencies", &["xtask", "deny"]);
     let package = step("package", &["xtask", "package", "--check"]);
-    run("test", vec![format(), lints(), tests, cluster, torture, faults, dependencies, package, documentation])
+    let runs = [cluster, torture, faults, hostile, soak, dependencies, package, documentation];
+    run("test", [format(), lints(), tests].into_iter().chain(runs).collect())
 }
 
 /// The quick part.

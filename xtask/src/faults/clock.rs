@@ -4,7 +4,7 @@ use super::ground::{Form, Ground, Import, Seen};
 use crate::http::member;
 use crate::roster::Tenant;
 use crate::say;
-use crate::torture::sign::Signed;
+use crate::sign::Signed;
 
 const HOUR_MS: i64 = 3_600_000;
 /// How far it jumps; each time it is set right afterwards.

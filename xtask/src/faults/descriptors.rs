@@ -11,8 +11,8 @@ use crate::http::{Connection, member};
 use crate::memory::processor_seconds;
 use crate::roster::{Home, text_of};
 use crate::say;
+use crate::sign::Signed;
 use crate::torture::check::{self, Checked};
-use crate::torture::sign::Signed;
 
 /// What the service may open beside what it has open.
 const SPARE: usize = 4;

@@ -9,7 +9,7 @@ use super::shim::Shim;
 use crate::bench_file::phone;
 use crate::http::{Answer, Connection, json_string, member};
 use crate::roster::{Home, Node, Tenant, needed};
-use crate::torture::sign::Signed;
+use crate::sign::Signed;
 
 /// How long anything may take that is to happen by itself once a fault is over.
 pub(super) const SOON: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use super::ground::{Form, Ground, Import, Seen, until};
 use crate::http::member;
 use crate::roster::{Home, Tenant};
 use crate::say;
+use crate::sign::Signed;
 use crate::torture::check::{self, Checked};
-use crate::torture::sign::Signed;
 
 /// The size of the disk.
 const DISK_MIB: u32 = 32;

@@ -9,10 +9,10 @@ use super::client::{Sent, first_name, key_of};
 use super::ground::{Ground, Link};
 use super::model::{self, Contact, Found};
 use super::reader::Seen;
-use super::sign::Signed;
 use crate::http::member;
 use crate::postgres::Server;
 use crate::roster::{Home, text_of};
+use crate::sign::Signed;
 
 /// Commands on a page of the list, as many as there can be.
 const COMMANDS: u64 = 100;

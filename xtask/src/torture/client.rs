@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use super::ground::{Ground, Link};
 use super::plan::{Import, Imports};
-use super::sign::Signed;
 use crate::bench_file::phone;
 use crate::http::{Answer, json_string, member};
 use crate::roster::Tenant;
+use crate::sign::Signed;
 
 /// Imports of a client that are accepted and not complete, at most.
 const OPEN_MAX: usize = 5;

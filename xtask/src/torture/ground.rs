@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::sign::Signed;
 use crate::http::{Answer, Connection};
 use crate::roster::Tenant;
+use crate::sign::Signed;
 
 /// The longest that a client waits for an answer from a service that nobody kills any more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);

@@ -9,13 +9,11 @@
 pub(crate) mod check;
 mod client;
 mod ground;
-mod hash;
 mod killing;
 mod model;
 mod plan;
 mod private;
 mod reader;
-pub(crate) mod sign;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +32,7 @@ use self::reader::Seen;
 use crate::options::Options;
 use crate::postgres::Server;
 use crate::roster::{self, Home, Node, Tenant, needed};
+use crate::service::fresh;
 use crate::{complain, needs, root, say};
 
 const USAGE: &str =
@@ -165,7 +164,7 @@ struct Told {
 impl Run {
     fn on_home(&self, binary: &Path, with_places: &Path) -> Result<Told, String> {
         let directory = root().join(format!("target/torture/{}-{}", self.kind.name(), self.seed));
-        let directory = fresh(&directory).map_err(|fault| format!("{}: {fault}", directory.display()))?;
+        let directory = fresh(&directory)?;
         let server = (self.kind == Kind::Postgres).then(|| Server::start(None, &["listen_addresses="]));
         if let Some(server) = &server {
             server.query("postgres", &format!("CREATE DATABASE {DATABASE}"));
@@ -262,13 +261,6 @@ impl Run {
         }
         Ok(deaths)
     }
-}
-
-/// An empty directory, whatever an earlier run has left in it.
-fn fresh(directory: &Path) -> std::io::Result<PathBuf> {
-    let _ = fs::remove_dir_all(directory);
-    fs::create_dir_all(directory)?;
-    directory.canonicalize()
 }
 
 /// One for each program.

@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::client::key_of;
 use super::ground::{Ground, Link};
 use super::plan::{HOT, PROGRAMS};
-use super::sign::Signed;
 use crate::bench_file::Dice;
 use crate::http::member;
+use crate::sign::Signed;
 
 /// Contacts on a page of many.
 pub(super) const PAGE: u64 = 500;

@@ -77,7 +77,7 @@ const START: [u32; 8] =
 const BLOCK: usize = 64;
 
 /// SHA-256.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut state = START;
     blocks.iter().for_each(|block| mix(&mut state, block));
@@ -122,7 +122,7 @@ fn mix(state: &mut [u32; 8], block: &[u8; BLOCK]) {
 }
 
 /// HMAC-SHA256. The key has at most 64 bytes, as every secret of the service.
-pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut padded = [0; BLOCK];
     padded[..key.len()].copy_from_slice(key);
     let mut inner = padded.map(|byte| byte ^ 0x36).to_vec();
@@ -133,7 +133,7 @@ pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 /// With the usual alphabet, padded.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

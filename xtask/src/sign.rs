@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::hash::{base64, hmac, sha256};
+use crate::hash::{base64, hmac, sha256};
+use crate::http::{Answer, Connection};
 use crate::roster::Tenant;
 
 /// A request with its signature. Sent again, it is the same request.
@@ -40,11 +41,23 @@ impl Signed {
     }
 
     /// An import in the stream form: the query and the body's digest are signed.
-    pub(crate) fn stream(tenant: &Tenant, path: &str, csv: String) -> Signed {
-        let digest = format!("sha-256=:{}:", base64(&sha256(csv.as_bytes())));
+    pub(crate) fn stream(tenant: &Tenant, path: &str, body: impl Into<Vec<u8>>) -> Signed {
+        let body = body.into();
+        let digest = format!("sha-256=:{}:", base64(&sha256(&body)));
         let mut headers = headers(SystemTime::now(), tenant, "POST", path, digest.as_bytes());
         headers.push(format!("Content-Digest: {digest}"));
-        Signed { method: "POST", path: path.to_owned(), headers, kind: "text/csv", body: csv.into_bytes() }
+        Signed { method: "POST", path: path.to_owned(), headers, kind: "text/csv", body }
+    }
+
+    /// The same, of a body that is compressed.
+    pub(crate) fn coded(mut self, coding: &str) -> Signed {
+        self.headers.push(format!("Content-Encoding: {coding}"));
+        self
+    }
+
+    /// Sends it over a connection that is kept.
+    pub(crate) fn send(&self, connection: &mut Connection) -> Result<Answer, String> {
+        connection.send_content(self.method, &self.path, &self.headers, (self.kind, &self.body))
     }
 
     /// The same, with an answer that waits for the end of the import.
@@ -71,7 +84,7 @@ fn signature((token, secret): (&str, &str), method: &str, path: &str, fourth: &[
 }
 
 /// ISO 8601 in UTC, with milliseconds.
-fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
     let (day, second) = (seconds / 86_400, seconds % 86_400);
