@@ -141,7 +141,7 @@ impl SqliteStore {
             test_point("start.requeued");
         }
         let inner = Inner {
-            writer: Writer::start(catalogue)?,
+            writer: Writer::start(catalogue, open_as == OpenAs::Server)?,
             readers: Arc::new(Readers::new(data.join(CATALOGUE))),
             programs: ProgramFiles::new(programs),
             program_reads: Arc::new(Semaphore::new(PROGRAM_READS_MAX)),

@@ -156,6 +156,10 @@ impl ProgramFile {
         if !connections.checked {
             migration::migrate(&mut writer, &self.path, migration::PROGRAM)?;
             self.claim_for_program(&writer)?;
+            // What a process before this one has committed, and failed to flush, is in the WAL and may not be on the disk.
+            writer
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+                .context(|| format!("copying the WAL of {} back", self.path.display()))?;
             connections.checked = true;
         }
         if is_new {

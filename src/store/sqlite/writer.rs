@@ -124,12 +124,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on this connection.
-    pub(super) fn start(catalogue: Connection) -> Result<Writer, StoreError> {
+    /// Starts the thread on this connection. A server `begins_anew`: a process before it may have met a flush that failed as its last, so it
+    /// begins with [`make_sure`].
+    pub(super) fn start(catalogue: Connection, begins_anew: bool) -> Result<Writer, StoreError> {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("catalogue-writer".to_owned())
-            .spawn(move || write(catalogue, waiting))
+            .spawn(move || write(catalogue, waiting, !begins_anew))
             .context(|| "starting the catalogue's writer")?;
         Ok(Writer { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
@@ -171,8 +172,8 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
 }
 
-fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
-    let (mut synchronous, mut is_log_sure) = (Durability::Durable, true);
+fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>, mut is_log_sure: bool) {
+    let mut synchronous = Durability::Durable;
     let mut batch = Vec::with_capacity(BATCH_JOBS_MAX);
     while waiting.blocking_recv_many(&mut batch, BATCH_JOBS_MAX) > 0 {
         let wanted = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Durable);
@@ -204,13 +205,12 @@ fn write(catalogue: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
 /// flushed, and the WAL begins anew.
 fn make_sure(catalogue: &Connection, is_log_sure: &mut bool) -> Result<(), StoreError> {
     if !*is_log_sure {
-        let renewing = || "beginning the catalogue's WAL anew after a flush that failed";
+        let renewing = || "beginning the catalogue's WAL anew";
         let is_busy: bool =
             catalogue.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).context(renewing)?;
         if is_busy {
             return Err(StoreError::Unavailable(format!("{}: somebody reads it", renewing())));
         }
-        tracing::warn!("the catalogue's WAL was begun anew after a flush that failed");
         *is_log_sure = true;
     }
     Ok(())
@@ -286,7 +286,7 @@ mod tests {
         let catalogue =
             crate::store::sqlite::connection::open(&directory.path().join("some.db"), access).expect("a connection");
         catalogue.execute_batch("CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY) STRICT").expect("a table");
-        Writer::start(catalogue).expect("a writer")
+        Writer::start(catalogue, true).expect("a writer")
     }
 
     async fn insert(writer: &Writer, x: i64, then: Result<(), &'static str>) -> Result<(), StoreError> {
