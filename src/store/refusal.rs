@@ -47,7 +47,7 @@ pub(crate) fn field_is_there(program: ProgramId, name: &str) -> StoreError {
 
 pub(crate) fn field_had_another_type(program: ProgramId, name: &str, had: &str, asked: FieldType) -> StoreError {
     StoreError::Refused(format!(
-        "program {program} had a field '{name}' of type {had}, and contacts still hold its values; \
+        "program {program} had a field '{name}' of type {had}, and contacts may still hold its values; \
          it can come back with that type only, not as {asked}"
     ))
 }

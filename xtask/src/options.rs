@@ -1,4 +1,32 @@
-//! Options of a tool, `--name VALUE` or `--name`.
+//! Options of a tool, `--name VALUE` or `--name`; and how a tool that has them ends.
+
+use std::process::ExitCode;
+
+use crate::complain;
+
+/// Runs a tool with its options: 0 if all was as it must be, 1 if not, or if it could not be told, 2 if the options are wrong.
+pub(crate) fn run_tool<W>(
+    name: &str,
+    usage: &str,
+    wanted: Result<W, String>,
+    run: impl FnOnce(&W) -> Result<bool, String>,
+) -> ExitCode {
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(sentence) => {
+            complain(format_args!("{sentence}\n{usage}"));
+            return ExitCode::from(2);
+        }
+    };
+    match run(&wanted) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(sentence) => {
+            complain(format_args!("xtask {name}: {sentence}"));
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// What was given, in order.
 pub(crate) struct Options<'a> {

@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use self::place::{Build, Kind, Place};
 use crate::bench_file::{self, Changes};
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::postgres::Server;
-use crate::{complain, needs, root, roster, say};
+use crate::{needs, root, roster, say};
 
 /// A file that is brought in, and what comes of it.
 pub(crate) struct Input {
@@ -177,23 +177,10 @@ fn case_name(home: &str, step: &str) -> String {
     format!("{home}: {step}")
 }
 
+const USAGE: &str = "usage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--rows-max N] [--body-max BYTES] [--quick] [--only PART OF A CASE'S NAME] [--against BINARY]";
+
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!(
-                "{sentence}\nusage: cargo xtask bench [--rows N] [--rounds N] [--contacts N] [--rows-max N] [--body-max BYTES] [--quick] [--only PART OF A CASE'S NAME] [--against BINARY]"
-            ));
-            return ExitCode::from(2);
-        }
-    };
-    match measure(&wanted) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            complain(format_args!("xtask bench: {sentence}"));
-            ExitCode::FAILURE
-        }
-    }
+    run_tool("bench", USAGE, Wanted::of(arguments), |wanted| measure(wanted).map(|()| true))
 }
 
 fn measure(wanted: &Wanted) -> Result<(), String> {

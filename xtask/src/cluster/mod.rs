@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::bench_file::{self, Changes};
 use crate::guarded::Guarded;
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::postgres::Server;
 use crate::roster::{self, Home, MASTER_KEY, Node, Tenant};
 use crate::{complain, needs, root, say};
@@ -69,30 +69,19 @@ impl Wanted {
     }
 }
 
+const USAGE: &str = "usage: cargo xtask cluster [--nodes N] [--port P] [--once] [--debug]";
+
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!("{sentence}\nusage: cargo xtask cluster [--nodes N] [--port P] [--once] [--debug]"));
-            return ExitCode::from(2);
-        }
-    };
-    let done = Cluster::start(&wanted).and_then(|cluster| {
+    run_tool("cluster", USAGE, Wanted::of(arguments), |wanted| {
+        let cluster = Cluster::start(wanted)?;
         if wanted.once {
-            return shown::show(cluster);
+            return shown::show(cluster).map(|()| true);
         }
         cluster.print();
         // Ctrl-C and SIGTERM end this process, and so everything else.
         std::io::stdin().lock().read_to_end(&mut Vec::new()).map_err(|fault| fault.to_string())?;
-        Ok(())
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            complain(format_args!("xtask cluster: {sentence}"));
-            ExitCode::FAILURE
-        }
-    }
+        Ok(true)
+    })
 }
 
 /// What runs. In the order in which it is to be stopped.

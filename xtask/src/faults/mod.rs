@@ -23,7 +23,7 @@ use std::time::Instant;
 use self::ground::Ground;
 use self::shim::{Fault, Shim};
 use self::table::Table;
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::roster::{self, Home};
 use crate::{complain, needs, root, say};
 
@@ -95,25 +95,14 @@ impl Wanted {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!("{sentence}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    match faults(&wanted) {
-        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
-        Ok(wrong) => {
+    run_tool("faults", USAGE, Wanted::of(arguments), |wanted| {
+        let wrong = faults(wanted)?;
+        if !wrong.is_empty() {
             complain(format_args!("WRONG, {} things:", wrong.len()));
             wrong.iter().for_each(|what| complain(format_args!("- {what}")));
-            ExitCode::FAILURE
         }
-        Err(sentence) => {
-            complain(format_args!("xtask faults: {sentence}"));
-            ExitCode::FAILURE
-        }
-    }
+        Ok(wrong.is_empty())
+    })
 }
 
 /// What is wrong.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::attack::Attack;
 use crate::bench_file::phone;
 use crate::http::{Answer, Connection, json_string, member};
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::roster::{Home, Tenant};
 use crate::service::{Ground, Which};
 use crate::sign::Signed;
@@ -58,31 +58,17 @@ impl Wanted {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!("{sentence}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    let ran = wanted.which.binary().and_then(|binary| {
+    run_tool("hostile", USAGE, Wanted::of(arguments), |wanted| {
+        let binary = wanted.which.binary()?;
         wanted.which.homes.iter().try_fold(true, |is_well, kind| {
             let ground = Ground::new("hostile", kind, &binary)?;
-            let here = attacked(&wanted, kind, &ground.home)?;
+            let here = attacked(wanted, kind, &ground.home)?;
             if here {
                 ground.remove();
             }
             Ok(here && is_well)
         })
-    });
-    match ran {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(sentence) => {
-            complain(format_args!("xtask hostile: {sentence}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// What the good client has seen in a phase.

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use self::load::{Done, Load, NAMES};
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::service::{Ground, Which};
 use crate::{complain, memory, say};
 
@@ -57,31 +57,17 @@ impl Wanted {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!("{sentence}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    let ran = wanted.which.binary().and_then(|binary| {
+    run_tool("soak", USAGE, Wanted::of(arguments), |wanted| {
+        let binary = wanted.which.binary()?;
         wanted.which.homes.iter().try_fold(true, |is_well, kind| {
             let ground = Ground::new("soak", kind, &binary)?;
-            let here = soaked(&wanted, kind, &ground)?;
+            let here = soaked(wanted, kind, &ground)?;
             if here {
                 ground.remove();
             }
             Ok(here && is_well)
         })
-    });
-    match ran {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(sentence) => {
-            complain(format_args!("xtask soak: {sentence}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// What was seen at one moment.

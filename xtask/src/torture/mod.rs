@@ -29,11 +29,11 @@ use self::killing::{Ended, Victim};
 use self::plan::{CLIENTS, Kind, PROGRAMS};
 use self::private::Secret;
 use self::reader::Seen;
-use crate::options::Options;
+use crate::options::{Options, run_tool};
 use crate::postgres::Server;
 use crate::roster::{self, Home, Node, Tenant, needed};
 use crate::service::fresh;
-use crate::{complain, needs, root, say};
+use crate::{needs, root, say};
 
 const USAGE: &str =
     "usage: cargo xtask torture [--seed N] [--cycles N] [--home sqlite|postgres] [--debug | --binary PATH]";
@@ -88,21 +88,9 @@ impl Wanted {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
-    let wanted = match Wanted::of(arguments) {
-        Ok(wanted) => wanted,
-        Err(sentence) => {
-            complain(format_args!("{sentence}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    match torture(&wanted) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(sentence) => {
-            complain(format_args!("xtask torture: {sentence} (seed {})", wanted.seed));
-            ExitCode::FAILURE
-        }
-    }
+    run_tool("torture", USAGE, Wanted::of(arguments), |wanted| {
+        torture(wanted).map_err(|sentence| format!("{sentence} (seed {})", wanted.seed))
+    })
 }
 
 /// On all homes that are wanted; whether everything was as it must be.
