@@ -199,7 +199,8 @@ fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
 /// What it is by the median in the last third over that in the first, in percent.
 fn growth_percent(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
     let (first, last) = first_and_last(samples, of);
-    (last / first - 1.0) * 100.0
+    // What is never there has not grown.
+    if last == first { 0.0 } else { (last / first - 1.0) * 100.0 }
 }
 
 /// The medians of the first and of the last third.
@@ -253,7 +254,10 @@ fn judge(samples: &[Sample], during: Duration) -> Vec<String> {
     if during >= JUDGED_FROM {
         for (name, of) in &MEASURES[..2] {
             let percent = growth_percent(warm, *of);
-            if percent >= GROWTH_PERCENT_MAX {
+            if first_and_last(warm, *of).0 <= 0.0 {
+                wrong.push(format!("{name}: it could not be read"));
+            }
+            if percent.is_nan() || percent >= GROWTH_PERCENT_MAX {
                 wrong.push(format!("{name}: {percent:.1} % more, {GROWTH_PERCENT_MAX} are allowed"));
             }
         }
