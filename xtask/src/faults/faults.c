@@ -52,9 +52,17 @@ __attribute__((constructor)) static void begin(void) {
     if (mapped != MAP_FAILED) control = mapped;
 }
 
-#define REAL(result, name, ...)                                        \
-    static result (*real)(__VA_ARGS__);                                \
-    if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);
+// The function of libc that stands behind one of ours: looked up before the program begins, because ours are called from signal handlers,
+// where looking up may meet the program in the middle of an allocation or of another look.
+#define BEHIND(result, name, ...)                                      \
+    static result (*behind_##name)(__VA_ARGS__);                       \
+    __attribute__((constructor)) static void look_up_##name(void) {    \
+        *(void **)&behind_##name = dlsym(RTLD_NEXT, #name);            \
+    }
+// What runs before that has to look by itself.
+#define REAL(name)                                                     \
+    if (!behind_##name) look_up_##name();                              \
+    __typeof__(behind_##name) real = behind_##name;
 
 static const char *word(enum kind kind) {
     switch (kind) {
@@ -159,23 +167,27 @@ static int open_fails(int at, const char *name, int flags) {
         va_end(rest);                                                  \
     }
 
+BEHIND(int, open, const char *, int, ...)
 int open(const char *name, int flags, ...) {
-    REAL(int, open, const char *, int, ...)
+    REAL(open)
     MODE_OF(flags)
     return open_fails(AT_FDCWD, name, flags) ? -1 : real(name, flags, mode);
 }
+BEHIND(int, open64, const char *, int, ...)
 int open64(const char *name, int flags, ...) {
-    REAL(int, open64, const char *, int, ...)
+    REAL(open64)
     MODE_OF(flags)
     return open_fails(AT_FDCWD, name, flags) ? -1 : real(name, flags, mode);
 }
+BEHIND(int, openat, int, const char *, int, ...)
 int openat(int at, const char *name, int flags, ...) {
-    REAL(int, openat, int, const char *, int, ...)
+    REAL(openat)
     MODE_OF(flags)
     return open_fails(at, name, flags) ? -1 : real(at, name, flags, mode);
 }
+BEHIND(int, openat64, int, const char *, int, ...)
 int openat64(int at, const char *name, int flags, ...) {
-    REAL(int, openat64, int, const char *, int, ...)
+    REAL(openat64)
     MODE_OF(flags)
     return open_fails(at, name, flags) ? -1 : real(at, name, flags, mode);
 }
@@ -183,57 +195,67 @@ int openat64(int at, const char *name, int flags, ...) {
 // As on a disk that fills up: of the first that fails half is written. What follows fails at its first byte.
 static int is_half(int64_t number) { return control->error == ENOSPC && number == control->from; }
 
+BEHIND(ssize_t, write, int, const void *, size_t)
 ssize_t write(int fd, const void *bytes, size_t count) {
-    REAL(ssize_t, write, int, const void *, size_t)
+    REAL(write)
     int64_t number;
     if (!fd_fails(WRITE, fd, &number)) return real(fd, bytes, count);
     return is_half(number) && count > 1 ? real(fd, bytes, count / 2) : -1;
 }
+BEHIND(ssize_t, pwrite, int, const void *, size_t, off_t)
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
-    REAL(ssize_t, pwrite, int, const void *, size_t, off_t)
+    REAL(pwrite)
     int64_t number;
     if (!fd_fails(WRITE, fd, &number)) return real(fd, bytes, count, at);
     return is_half(number) && count > 1 ? real(fd, bytes, count / 2, at) : -1;
 }
+BEHIND(ssize_t, pwrite64, int, const void *, size_t, off64_t)
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
-    REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t)
+    REAL(pwrite64)
     int64_t number;
     if (!fd_fails(WRITE, fd, &number)) return real(fd, bytes, count, at);
     return is_half(number) && count > 1 ? real(fd, bytes, count / 2, at) : -1;
 }
+BEHIND(ssize_t, writev, int, const struct iovec *, int)
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-    REAL(ssize_t, writev, int, const struct iovec *, int)
+    REAL(writev)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? -1 : real(fd, parts, count);
 }
+BEHIND(ssize_t, pwritev, int, const struct iovec *, int, off_t)
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
-    REAL(ssize_t, pwritev, int, const struct iovec *, int, off_t)
+    REAL(pwritev)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? -1 : real(fd, parts, count, at);
 }
+BEHIND(ssize_t, pwritev64, int, const struct iovec *, int, off64_t)
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) {
-    REAL(ssize_t, pwritev64, int, const struct iovec *, int, off64_t)
+    REAL(pwritev64)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? -1 : real(fd, parts, count, at);
 }
+BEHIND(int, fallocate, int, int, off_t, off_t)
 int fallocate(int fd, int mode, off_t at, off_t count) {
-    REAL(int, fallocate, int, int, off_t, off_t)
+    REAL(fallocate)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? -1 : real(fd, mode, at, count);
 }
+BEHIND(int, fallocate64, int, int, off64_t, off64_t)
 int fallocate64(int fd, int mode, off64_t at, off64_t count) {
-    REAL(int, fallocate64, int, int, off64_t, off64_t)
+    REAL(fallocate64)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? -1 : real(fd, mode, at, count);
 }
 // These two give the error, and leave errno alone.
+BEHIND(int, posix_fallocate, int, off_t, off_t)
 int posix_fallocate(int fd, off_t at, off_t count) {
-    REAL(int, posix_fallocate, int, off_t, off_t)
+    REAL(posix_fallocate)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? errno : real(fd, at, count);
 }
+BEHIND(int, posix_fallocate64, int, off64_t, off64_t)
 int posix_fallocate64(int fd, off64_t at, off64_t count) {
-    REAL(int, posix_fallocate64, int, off64_t, off64_t)
+    REAL(posix_fallocate64)
     int64_t number;
     return fd_fails(WRITE, fd, &number) ? errno : real(fd, at, count);
 }
@@ -243,61 +265,73 @@ static enum kind cut(int fd, off64_t length) {
     struct stat stat;
     return fstat(fd, &stat) == 0 && length > stat.st_size ? WRITE : REMOVE;
 }
+BEHIND(int, ftruncate, int, off_t)
 int ftruncate(int fd, off_t length) {
-    REAL(int, ftruncate, int, off_t)
+    REAL(ftruncate)
     int64_t number;
     return is_watched() && fd_fails(cut(fd, length), fd, &number) ? -1 : real(fd, length);
 }
+BEHIND(int, ftruncate64, int, off64_t)
 int ftruncate64(int fd, off64_t length) {
-    REAL(int, ftruncate64, int, off64_t)
+    REAL(ftruncate64)
     int64_t number;
     return is_watched() && fd_fails(cut(fd, length), fd, &number) ? -1 : real(fd, length);
 }
 
+BEHIND(int, fsync, int)
 int fsync(int fd) {
-    REAL(int, fsync, int)
+    REAL(fsync)
     int64_t number;
     return fd_fails(SYNC, fd, &number) ? -1 : real(fd);
 }
+BEHIND(int, fdatasync, int)
 int fdatasync(int fd) {
-    REAL(int, fdatasync, int)
+    REAL(fdatasync)
     int64_t number;
     return fd_fails(SYNC, fd, &number) ? -1 : real(fd);
 }
 
+BEHIND(int, rename, const char *, const char *)
 int rename(const char *from, const char *to) {
-    REAL(int, rename, const char *, const char *)
+    REAL(rename)
     return name_fails(NAME, AT_FDCWD, to) ? -1 : real(from, to);
 }
+BEHIND(int, renameat, int, const char *, int, const char *)
 int renameat(int from_at, const char *from, int to_at, const char *to) {
-    REAL(int, renameat, int, const char *, int, const char *)
+    REAL(renameat)
     return name_fails(NAME, to_at, to) ? -1 : real(from_at, from, to_at, to);
 }
+BEHIND(int, link, const char *, const char *)
 int link(const char *from, const char *to) {
-    REAL(int, link, const char *, const char *)
+    REAL(link)
     return name_fails(NAME, AT_FDCWD, to) ? -1 : real(from, to);
 }
+BEHIND(int, linkat, int, const char *, int, const char *, int)
 int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
-    REAL(int, linkat, int, const char *, int, const char *, int)
+    REAL(linkat)
     return name_fails(NAME, to_at, to) ? -1 : real(from_at, from, to_at, to, flags);
 }
+BEHIND(int, mkdir, const char *, mode_t)
 int mkdir(const char *name, mode_t mode) {
-    REAL(int, mkdir, const char *, mode_t)
+    REAL(mkdir)
     return name_fails(NAME, AT_FDCWD, name) ? -1 : real(name, mode);
 }
+BEHIND(int, unlink, const char *)
 int unlink(const char *name) {
-    REAL(int, unlink, const char *)
+    REAL(unlink)
     return name_fails(REMOVE, AT_FDCWD, name) ? -1 : real(name);
 }
+BEHIND(int, unlinkat, int, const char *, int)
 int unlinkat(int at, const char *name, int flags) {
-    REAL(int, unlinkat, int, const char *, int)
+    REAL(unlinkat)
     return name_fails(REMOVE, at, name) ? -1 : real(at, name, flags);
 }
 
 static int64_t off_ms(void) { return control ? control->clock_ms : 0; }
 
+BEHIND(int, clock_gettime, clockid_t, struct timespec *)
 int clock_gettime(clockid_t clock, struct timespec *time) {
-    REAL(int, clock_gettime, clockid_t, struct timespec *)
+    REAL(clock_gettime)
     int got = real(clock, time);
     int64_t off = off_ms();
     if (got == 0 && off && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
@@ -307,8 +341,9 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     }
     return got;
 }
+BEHIND(int, gettimeofday, struct timeval *, void *)
 int gettimeofday(struct timeval *time, void *zone) {
-    REAL(int, gettimeofday, struct timeval *, void *)
+    REAL(gettimeofday)
     int got = real(time, zone);
     int64_t off = off_ms();
     if (got == 0 && off) {

@@ -125,7 +125,9 @@ fn faults(wanted: &Wanted) -> Result<Vec<String>, String> {
             "room" => room::run(&binary, sqlite3)?,
             "descriptors" => descriptors::run(&binary, sqlite3)?,
             "clock" => clock_of_directory(&binary)?,
-            _ => postgres::run(&binary, wanted.is_short)?,
+            // A server of its own that is crashed on purpose is no part of every test run; see there.
+            _ if wanted.is_short => Vec::new(),
+            _ => postgres::run(&binary)?,
         };
         wrong.extend(of_part);
     }

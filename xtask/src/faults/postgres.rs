@@ -82,14 +82,14 @@ fn connections(server: &Server, most: &str) {
 }
 
 /// What is wrong.
-pub(super) fn run(binary: &Path, is_short: bool) -> Result<Vec<String>, String> {
+pub(super) fn run(binary: &Path) -> Result<Vec<String>, String> {
     say("a PostgreSQL");
     let mut wrong = Vec::new();
     let both = [(TABLES, TROUBLES_OF_TABLES.as_slice()), (LOG, &TROUBLES_OF_LOG)];
-    for (below, troubles) in both.into_iter().take(if is_short { 1 } else { 2 }) {
+    for (below, troubles) in both {
         wrong.extend(on_server(binary, below, |ground, tenants, server| {
             let mut wrong = Vec::new();
-            for trouble in troubles.iter().take(if is_short { 1 } else { troubles.len() }) {
+            for trouble in troubles {
                 if let Err(what) = meets(ground, tenants, server, trouble) {
                     ground.shim.off();
                     wrong.push(format!("{}: {what}", trouble.name));
@@ -97,9 +97,6 @@ pub(super) fn run(binary: &Path, is_short: bool) -> Result<Vec<String>, String> 
             }
             wrong
         })?);
-    }
-    if is_short {
-        return Ok(wrong);
     }
     say("the clock jumps, of the service and of its database");
     wrong.extend(on_server(binary, "nothing", |ground, tenants, _| {
@@ -131,9 +128,11 @@ fn in_reach(
 ) -> Result<Vec<String>, String> {
     let shim = Shim::build(reachable)?;
     let environment = shim.environment(below);
+    // Beside autovacuum a process of the server ends by SIGABRT now and then under the preloaded library, before anything was told to
+    // fail; what of both it is, is not known.
     let server = Server::start_with(
         None,
-        &["listen_addresses=", "max_connections=60", "log_min_messages=warning"],
+        &["listen_addresses=", "max_connections=60", "log_min_messages=warning", "autovacuum=off"],
         &environment,
     );
     server.query("postgres", &format!("CREATE ROLE {ROLE} LOGIN"));
