@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Steady, Workers, keep};
-use crate::config::{MasterKey, Settings};
+use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings};
 use crate::http::{
     Allowance, BoundedAcceptor, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair,
     connections_within_limit, keep_renewed, router, watch_router,
 };
 use crate::store::moving::Movable;
-use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
+use crate::store::postgres::{LEASE_MS_MAX, PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
 pub use crate::store::sqlite::backup::Watcher;
 use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored};
@@ -41,6 +41,9 @@ const HEAD_LIST_BYTES_MAX: u32 = 16 * 1024;
 
 /// Requests at once on one connection of HTTP/2.
 const REQUESTS_OF_CONNECTION_MAX: u32 = 64;
+
+// A longer lease than the store knows of would be taken for one of before a clock was set back, and taken over while it holds.
+const _: () = assert!(LEASE_SECONDS_MAX * 1_000 <= LEASE_MS_MAX.unsigned_abs());
 
 /// How long a worker of a node waits for word of the other nodes before it looks for work by itself.
 const LOOK_FOR_WORK_EVERY: Duration = Duration::from_secs(1);

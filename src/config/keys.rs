@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::{LogFormat, MasterKey, Settings, Workers};
+use super::{LEASE_SECONDS_MAX, LogFormat, MasterKey, Settings, Workers};
 use crate::tenant::Secret;
 
 /// A setting: its name, how its text is read, and how its value is written in a file.
@@ -120,7 +120,7 @@ pub(super) const KEYS: [Key; 31] = [
     },
     Key {
         name: "lease_seconds",
-        set: |settings, text| whole(text, 1, 3_600).map(|number| settings.lease_seconds = number),
+        set: |settings, text| whole(text, 1, LEASE_SECONDS_MAX).map(|number| settings.lease_seconds = number),
         print: |settings| Some(settings.lease_seconds.to_string()),
     },
     Key {

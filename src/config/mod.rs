@@ -19,6 +19,9 @@ use crate::tenant::Secret;
 /// The documented default of every setting.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
 
+/// The longest lease that can be set.
+pub const LEASE_SECONDS_MAX: u64 = 3_600;
+
 /// How the service and the operator's commands are set up. Each is explained in [`DEFAULT_FILE`] under the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {

@@ -57,6 +57,7 @@ use self::connection::{
     ANSWERED_WITHIN, Context, LOOKED_UP_WITHIN, Lent, Pool, READ_WITHIN, connection, first_connection, within,
 };
 pub(crate) use self::moving::PostgresMovable;
+pub use self::queue::LEASE_MS_MAX;
 use self::queue::Queue;
 use super::secrets::{MasterKey, MasterKeySource, Purpose};
 use super::together::{Questions, Together};

@@ -31,8 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// A lease is renewed so many times before it would run out.
 const RENEWALS_PER_LEASE: u32 = 4;
 
-/// The longest lease that a node can be set to (`src/config/keys.rs`).
-const LEASE_MS_MAX: i64 = 3_600_000;
+/// The longest lease that a node can be set to.
+pub const LEASE_MS_MAX: i64 = 3_600_000;
 
 /// The condition under which a lease is over. One that lasts longer than any can was given before the database's clock was set back: if its
 /// node is gone, nobody would miss it for as long as that. If it is there, it renews the lease, and is seen at work meanwhile.

@@ -222,9 +222,9 @@ impl SqliteImport {
         let Some(connection) = &self.connection else { return };
         let cut = connection
             .busy_timeout(Duration::ZERO)
-            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-            .and_then(|()| connection.busy_timeout(BUSY_TIMEOUT));
-        if let Err(error) = cut {
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        // Also where the disk has no room for the copy: the next import is to wait for others again.
+        if let Err(error) = connection.busy_timeout(BUSY_TIMEOUT).and(cut) {
             tracing::warn!(command = %self.claim.command, %error, "the room that an import took in the WAL could not be given back");
         }
     }
