@@ -129,7 +129,9 @@ impl Home {
 
     /// Everything that the services of this home have logged.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        // A scene may have put a device in its place, which never ends.
+        let is_file = std::fs::metadata(self.log_path()).is_ok_and(|log| log.is_file());
+        if is_file { std::fs::read_to_string(self.log_path()).unwrap_or_default() } else { String::new() }
     }
 
     fn log_file(&self) -> std::fs::File {
