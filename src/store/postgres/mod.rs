@@ -540,3 +540,7 @@ fn node_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", host.trim(), std::process::id())
 }
+
+impl crate::store::People for PostgresStore {}
+impl crate::store::Uploads for PostgresStore {}
+impl crate::store::History for PostgresStore {}

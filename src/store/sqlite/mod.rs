@@ -550,3 +550,7 @@ async fn blocking<T: Send + 'static>(
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
 }
+
+impl crate::store::People for SqliteStore {}
+impl crate::store::Uploads for SqliteStore {}
+impl crate::store::History for SqliteStore {}

@@ -1,4 +1,7 @@
-//! Whose data it is: accounts, their programs and their tokens. Every door to data asks for one of these ids first.
+//! Whose data it is: accounts, their programs, their tokens, and who may look at them in a browser. Every door to data asks for one
+//! of these ids first.
+
+mod user;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,6 +9,10 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::contact::{Phone, ProgramTag, Region};
+pub use user::{
+    Membership, NewSession, PasswordHash, Role, Session, TicketDigest, USER_NAME_CHARS_MAX, User, UserId, UserName,
+    UserNameFault,
+};
 
 /// An account: a college, or a public programme's office.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
