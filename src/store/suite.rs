@@ -49,6 +49,8 @@ trait Home: Send + Sync {
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
     fn forsake(&self);
+    /// What somebody does who gets at the rows past the store: one statement on the catalogue. Its first number, if it gives one.
+    fn past_the_store(&self, sql: &str) -> i64;
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -71,6 +73,13 @@ impl Home for SqliteHome {
 
     /// Whoever opens the directory knows it.
     fn forsake(&self) {}
+
+    fn past_the_store(&self, sql: &str) -> i64 {
+        let catalogue = rusqlite::Connection::open(self.0.path().join("catalogue.db")).expect("the catalogue");
+        let mut statement = catalogue.prepare(sql).expect("a statement");
+        let mut rows = statement.query([]).expect("carried out");
+        rows.next().expect("carried out").map_or(0, |row| row.get(0).expect("a number"))
+    }
 }
 
 /// The URL of a database.
@@ -98,6 +107,10 @@ impl Home for PostgresHome {
 
     fn forsake(&self) {
         test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
+    }
+
+    fn past_the_store(&self, sql: &str) -> i64 {
+        test_server::query_in(&self.0, sql).trim().parse().unwrap_or(0)
     }
 }
 
@@ -152,6 +165,7 @@ mod cancelling;
 mod finding;
 mod keeping;
 mod limits;
+mod people;
 mod reading;
 mod receiving;
 mod together;
