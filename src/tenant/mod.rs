@@ -121,6 +121,11 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenNumber(pub i64);
 
+impl TokenNumber {
+    /// What people at the console send is kept under this number, which no token has.
+    pub const OF_USERS: TokenNumber = TokenNumber(0);
+}
+
 /// Which programs of its account a token reaches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Programs {
