@@ -4,7 +4,9 @@
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
 mod account_page;
+mod history;
 pub(crate) mod moving;
+mod people;
 pub mod postgres;
 mod record;
 mod refusal;
@@ -13,6 +15,8 @@ pub mod sqlite;
 mod stock;
 mod together;
 mod token_row;
+mod uploads;
+mod user_row;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
@@ -32,6 +36,12 @@ use crate::tenant::{
     Account, AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
     TokenNumber,
 };
+
+pub use history::{
+    ContactKey, DayTally, History, ImportDetails, ImportItem, ImportsOf, ImportsQuery, Outcome, ProgramItem,
+};
+pub use people::People;
+pub use uploads::{NewUpload, UPLOAD_KEPT_MS, Upload, UploadId, Uploads};
 
 /// Why the store did not do something.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -310,7 +320,7 @@ pub trait ContactSnapshot: Send {
 
 /// What every home of the data does. All moments are milliseconds since 1970-01-01 UTC.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: People + Uploads + History + Send + Sync + 'static {
     // Operators: accounts, programs, fields, tokens.
 
     /// Makes an account.

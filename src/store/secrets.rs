@@ -64,6 +64,8 @@ pub enum Purpose {
     ScopedTokenSecret,
     /// The secret that a token signed with before, and may for a while; bound to when that ends, too.
     OldTokenSecret,
+    /// The hash of a user's password; bound to the user's id.
+    UserPassword,
     /// A known value that shows whether the key fits the store.
     KeyCheck,
 }
@@ -74,6 +76,7 @@ impl Purpose {
             Purpose::TokenSecret => "token-secret",
             Purpose::ScopedTokenSecret => "scoped-token-secret",
             Purpose::OldTokenSecret => "old-token-secret",
+            Purpose::UserPassword => "user-password",
             Purpose::KeyCheck => "key-check",
         }
     }

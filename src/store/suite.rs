@@ -18,7 +18,7 @@ use super::{
     QueueLimits, Store, StoreError, test_server,
 };
 use crate::command::{
-    Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, QueueOf, Reach,
+    Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, QueueOf, Reach, Sender,
 };
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
@@ -49,6 +49,8 @@ trait Home: Send + Sync {
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
     fn forsake(&self);
+    /// What somebody does who gets at the rows past the store: one statement on the catalogue. Its first number, if it gives one.
+    fn past_the_store(&self, sql: &str) -> i64;
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -71,6 +73,13 @@ impl Home for SqliteHome {
 
     /// Whoever opens the directory knows it.
     fn forsake(&self) {}
+
+    fn past_the_store(&self, sql: &str) -> i64 {
+        let catalogue = rusqlite::Connection::open(self.0.path().join("catalogue.db")).expect("the catalogue");
+        let mut statement = catalogue.prepare(sql).expect("a statement");
+        let mut rows = statement.query([]).expect("carried out");
+        rows.next().expect("carried out").map_or(0, |row| row.get(0).expect("a number"))
+    }
 }
 
 /// The URL of a database.
@@ -98,6 +107,10 @@ impl Home for PostgresHome {
 
     fn forsake(&self) {
         test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
+    }
+
+    fn past_the_store(&self, sql: &str) -> i64 {
+        test_server::query_in(&self.0, sql).trim().parse().unwrap_or(0)
     }
 }
 
@@ -152,8 +165,10 @@ mod cancelling;
 mod finding;
 mod keeping;
 mod limits;
+mod people;
 mod reading;
 mod receiving;
+mod senders;
 mod together;
 mod tokens;
 
@@ -225,12 +240,13 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
         program: tenant.program,
-        token: tenant.token,
+        sender: Sender::Token(tenant.token),
         created_ms: NOW,
         options: options(),
         payload: Payload::text(format!("phone\n{number}\n")),
         signature: [number; 32],
         request_digest: [number; 32],
+        body_digest: Some([number; 32]),
         remember_until_ms: NOW + HOUR,
         forget_before_ms: NOW,
         idempotency: None,
@@ -459,7 +475,7 @@ async fn a_foreign_tenant_sees_nothing(home: &dyn Home) {
     refused(store.remove_field(other.account, mine.program, "honors", NOW).await);
     // Nor can it write there, with its own token or with a stranger's.
     refused(store.accept(NewCommand { program: mine.program, ..request(&other, 3) }).await);
-    refused(store.accept(NewCommand { token: mine.token, ..request(&other, 4) }).await);
+    refused(store.accept(NewCommand { sender: Sender::Token(mine.token), ..request(&other, 4) }).await);
 }
 
 // Accepting.

@@ -59,10 +59,10 @@ pub(crate) async fn carry(
         Agreed::Go(id) => id,
     };
     test_point("moving.begun");
-    for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Commands] {
+    for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Users, Part::Memberships] {
         carry_part(source, target, part, &|_| ()).await?;
     }
-    for part in [Part::Signatures, Part::Keys] {
+    for part in [Part::Commands, Part::Signatures, Part::Keys] {
         carry_part(source, target, part, &|_| ()).await?;
     }
     let programs = programs(source).await?;
@@ -320,6 +320,12 @@ fn bytes(row: &Row) -> usize {
                 contact.customer_id.len() + contact.profile.as_bytes().len() + contact.times.as_bytes().len()
             }
             Row::Key(key) => key.key.len(),
-            Row::Account(..) | Row::Program(..) | Row::Field(_) | Row::Token(_) | Row::Signature(_) => 0,
+            Row::Account(..)
+            | Row::Program(..)
+            | Row::Field(_)
+            | Row::Token(_)
+            | Row::User(_)
+            | Row::Membership(_)
+            | Row::Signature(_) => 0,
         }
 }

@@ -3,6 +3,9 @@
 //!
 //! A *mark* in both homes says that a move has begun, and that it is complete. In between nobody can serve either of
 //! them; so what was read once is still true later, and a move that was cut off goes on where it was.
+//!
+//! Sessions of the console, and links that let in once, stay behind: they are short, they let in whoever holds them, and the target is another
+//! service to a browser. Who was signed in signs in again.
 
 mod carry;
 mod tally;
@@ -21,7 +24,7 @@ use super::token_row::Unsealed;
 use super::{OpenAs, StoreError};
 use crate::command::{CommandId, Digest};
 use crate::contact::Contact;
-use crate::tenant::{Account, AccountId, Program, ProgramId};
+use crate::tenant::{Account, AccountId, PasswordHash, Program, ProgramId, Role, UserId, UserName};
 
 /// Up to this size an upload goes with its command; a larger one goes in pieces.
 pub(crate) const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -124,6 +127,10 @@ pub(crate) enum Part {
     Fields,
     /// By number; revoked ones too.
     Tokens,
+    /// By number; disabled ones too.
+    Users,
+    /// By user and account.
+    Memberships,
     /// Complete ones first; within each program in the order of acceptance.
     Commands,
     /// By token and signature.
@@ -145,6 +152,10 @@ pub(crate) enum Row {
     Field(FieldRow),
     /// A token, with its secret in the open.
     Token(TokenRow),
+    /// Who signs in to the console, with the hash of the password in the open.
+    User(UserRow),
+    /// What a user may do in an account.
+    Membership(MembershipRow),
     /// A command.
     Command(Box<CommandRow>),
     /// An accepted signature.
@@ -181,18 +192,41 @@ pub(crate) struct TokenRow {
     pub(crate) last_used_ms: Option<i64>,
 }
 
+/// Who signs in to the console.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UserRow {
+    pub(crate) number: i64,
+    pub(crate) id: UserId,
+    pub(crate) name: UserName,
+    /// It is sealed anew: another home has another key.
+    pub(crate) password: Option<PasswordHash>,
+    pub(crate) created_ms: i64,
+    pub(crate) last_signed_in_ms: Option<i64>,
+    pub(crate) disabled_ms: Option<i64>,
+}
+
+/// What a user may do in an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MembershipRow {
+    pub(crate) user: UserId,
+    pub(crate) account: AccountId,
+    pub(crate) role: Role,
+}
+
 /// A command. Claims and attempts are left behind: nobody is at it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CommandRow {
     pub(crate) id: CommandId,
     pub(crate) account: AccountId,
     pub(crate) program: ProgramId,
+    /// 0: a user's.
     pub(crate) token: i64,
     pub(crate) from_name: String,
     pub(crate) created_ms: i64,
     pub(crate) payload_bytes: i64,
     /// Stored JSON, as it stands.
     pub(crate) options: String,
+    pub(crate) body_digest: Option<Vec<u8>>,
     /// Who asked for it to be cancelled.
     pub(crate) cancelled_by: Option<String>,
     pub(crate) state: CommandRowState,
@@ -266,12 +300,12 @@ pub(crate) struct KeyRow {
 pub(crate) struct Cursor {
     /// Of commands: not complete.
     pub(crate) is_open: bool,
-    /// Accounts, programs, tokens, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
+    /// Accounts, programs, tokens, users, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
     /// program. Signatures and keys: the token's, before all else.
     pub(crate) number: i64,
-    /// The program of fields, commands and keys.
+    /// The program of fields, commands and keys; the user of memberships.
     pub(crate) program: Uuid,
-    /// The signature, or the key.
+    /// The signature, or the key, or the id of a membership's account.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -283,6 +317,8 @@ impl Row {
             Row::Account(number, _) | Row::Program(number, _) => Cursor { number: *number, ..start },
             Row::Field(field) => Cursor { program: field.program.0, number: field.number, ..start },
             Row::Token(token) => Cursor { number: token.number, ..start },
+            Row::User(user) => Cursor { number: user.number, ..start },
+            Row::Membership(row) => Cursor { program: row.user.0, bytes: row.account.0.as_bytes().to_vec(), ..start },
             Row::Command(command) => Cursor {
                 is_open: !matches!(command.state, CommandRowState::Complete { .. }),
                 program: command.program.0,

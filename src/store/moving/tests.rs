@@ -21,7 +21,10 @@ use crate::store::suite::{
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store};
-use crate::tenant::{NewToken, Programs, Scope, Secret, Token, TokenNumber};
+use crate::tenant::{
+    NewSession, NewToken, PasswordHash, Programs, Role, Scope, Secret, TicketDigest, Token, TokenNumber, UserId,
+    UserName,
+};
 use failing::{Failing, cut_off};
 
 const CONTACTS: u64 = 130;
@@ -130,6 +133,7 @@ async fn fill(store: &dyn Store) -> Filled {
     store.create_token(one.account, limited, NOW).await.expect("a token");
     store.rotate_token("limited", &Secret::new("another".to_owned()), 5_000, NOW).await.expect("rotated");
     store.note_use(one.token, NOW + 3).await.expect("noted");
+    fill_people(store, &one, &two).await;
 
     let added: Vec<Change> = (1..=CONTACTS).map(addition).collect();
     import(store, &one, 1, &added, NOW).await;
@@ -159,8 +163,74 @@ async fn fill(store: &dyn Store) -> Filled {
     Filled { one, two, applied, large, cancelled, small, keyed }
 }
 
+fn user_name(text: &str) -> UserName {
+    UserName::parse(text).expect("a name")
+}
+
+/// A session's cookie, and a link: whoever holds them would get in.
+const COOKIE: TicketDigest = TicketDigest([1; 32]);
+const LINK: TicketDigest = TicketDigest([2; 32]);
+
+/// Users with and without a password, disabled ones, and some who are in.
+async fn fill_people(store: &dyn Store, one: &Tenant, two: &Tenant) {
+    let zoe = store.create_user(&user_name("zoe"), NOW).await.expect("a user").id;
+    let ada = store.create_user(&user_name("ada@example.edu"), NOW).await.expect("a user").id;
+    let gone = store.create_user(&user_name("gone"), NOW + 1).await.expect("a user").id;
+    store.set_password(ada, Some(&PasswordHash::new("$argon2id$of ada".to_owned()))).await.expect("set");
+    store.set_password(gone, Some(&PasswordHash::new("$argon2id$of gone".to_owned()))).await.expect("set");
+    for (user, account, role) in [
+        (zoe, one.account, Role::Viewer),
+        (ada, two.account, Role::Editor),
+        (ada, one.account, Role::Admin),
+        (gone, two.account, Role::Admin),
+    ] {
+        store.set_role(user, account, Some(role)).await.expect("set");
+    }
+    store.set_user_disabled(gone, true, NOW + 2).await.expect("disabled");
+    store.create_session(session_of(ada, one), NOW + 3).await.expect("begun");
+    store.create_link(LINK, zoe, NOW + HOUR).await.expect("a link");
+}
+
+fn session_of(user: UserId, tenant: &Tenant) -> NewSession {
+    let (until_ms, idle_until_ms) = (NOW + HOUR, NOW + HOUR);
+    NewSession { digest: COOKIE, user, account: tenant.account, until_ms, idle_until_ms }
+}
+
+/// Nobody is in who did not sign in here; who signs in, may what the user might there; new users get numbers of their own.
+async fn people_go_on(store: &dyn Store, filled: &Filled) {
+    let Filled { one, two, .. } = filled;
+    assert_eq!(store.session(COOKIE, NOW).await, Ok(None));
+    assert_eq!(store.link_holds(LINK, NOW).await, Ok(false));
+    let ada = store.user_by_name(&user_name("ada@example.edu")).await.expect("readable").expect("the user").id;
+    store.create_session(session_of(ada, two), NOW + 4).await.expect("begun");
+    let session = store.session(COOKIE, NOW + 4).await.expect("readable").expect("the session");
+    assert_eq!((session.role, session.accounts, session.account.id), (Role::Editor, 2, two.account));
+    let gone = store.user_by_name(&user_name("gone")).await.expect("readable").expect("the user").id;
+    refused(store.create_session(session_of(gone, one), NOW).await);
+    refused(store.create_user(&user_name("Zoe"), NOW).await);
+    store.create_user(&user_name("new"), NOW).await.expect("a user");
+    let users = store.users().await.expect("users");
+    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    assert_eq!(names, ["zoe", "ada@example.edu", "gone", "new"]);
+}
+
+/// What was changed here would be lost to the other home.
+async fn people_are_not_changed(store: &dyn Store, filled: &Filled) {
+    let ada = store.user_by_name(&user_name("ada@example.edu")).await.expect("readable").expect("the user").id;
+    let changes = [
+        store.create_user(&user_name("late"), NOW).await.map(|_| ()),
+        store.set_role(ada, filled.two.account, None).await,
+        store.set_password(ada, None).await,
+        store.set_user_disabled(ada, true, NOW).await,
+    ];
+    for changed in changes {
+        assert!(matches!(changed, Err(StoreError::Unavailable(_))), "{changed:?}");
+    }
+}
+
 /// The target goes on as if nothing had happened.
 async fn goes_on(store: &dyn Store, filled: &Filled) {
+    people_go_on(store, filled).await;
     let Filled { one, two, applied, large, cancelled: _, small, keyed } = filled;
     // What was applied is not cancelled as if it had never run.
     assert_eq!(store.cancel(one.account, *applied, "someone", NOW).await, Ok(Some(Cancellation::Asked)));
@@ -232,6 +302,10 @@ async fn seen(store: &dyn Store, filled: &Filled) -> String {
         let secrets = token.as_ref().map(|token| (token.secret.expose().to_owned(), old(token)));
         seen += &format!("{token:?} {secrets:?}\n");
     }
+    for user in store.users().await.expect("users") {
+        let password = store.password(user.id).await.expect("readable");
+        seen += &format!("{user:?} {:?}\n", password.as_ref().map(PasswordHash::expose));
+    }
     for tenant in [one, two] {
         seen += &format!("{:?}\n", store.schema(tenant.account, tenant.program).await.expect("a schema"));
         seen += &format!("{:?}\n", contacts(store, tenant).await);
@@ -259,6 +333,7 @@ async fn everything_is_moved(source: Home, target: Home) {
     let lines = moved(&source, &target).await;
     let rows = |what: &str| lines.iter().find(|line| line.what == what).map(|line| line.target.rows);
     assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(4)));
+    assert_eq!((rows("users"), rows("memberships")), (Some(3), Some(4)));
     assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(9), Some(1)));
     assert_eq!(rows(&format!("contacts of {}", filled.one.program)), Some(CONTACTS + 1));
     assert_eq!(rows(&format!("commands of {}", filled.one.program)), Some(6));
@@ -276,6 +351,13 @@ async fn everything_is_moved(source: Home, target: Home) {
     let cancelled = store.cancel(filled.one.account, filled.small, "someone", NOW).await;
     assert!(matches!(cancelled, Err(StoreError::Unavailable(_))));
     assert_eq!(store.claim(Reach::Any, NOW).await.expect("answered"), None);
+    people_are_not_changed(&*store, &filled).await;
+    // Who looks at it there may still do so.
+    let session = store.session(COOKIE, NOW).await.expect("readable").expect("the session");
+    store
+        .create_session(NewSession { digest: LINK, ..session_of(session.user, &filled.one) }, NOW)
+        .await
+        .expect("begun");
     drop(store);
     assert!(source.open_as(OpenAs::Operator).await.is_err_and(|error| error.to_string().contains("work there")));
 
@@ -394,7 +476,7 @@ async fn a_difference_is_told_and_the_target_stays_closed() {
     let store = source.open().await;
     fill(&*store).await;
     drop(store);
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 9, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 11, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     drop(failing);
     let Home::Database(url) = &target else { unreachable!() };
@@ -424,6 +506,11 @@ async fn nodes_that_run_heed_a_move_from_their_database() {
     assert!(matches!(node.accept(request(&filled.two, 202)).await, Err(StoreError::Unavailable(_))));
     // It answers questions, and does not note who asked; what is past its time stays, too.
     node.note_use(filled.one.token, NOW + HOUR).await.expect("passed over");
+    people_are_not_changed(&*node, &filled).await;
+    let ada = node.session(COOKIE, NOW).await.expect("readable").expect("the session").user;
+    let other = NewSession { digest: TicketDigest([3; 32]), ..session_of(ada, &filled.one) };
+    node.create_session(other, NOW + 9).await.expect("begun");
+    assert_eq!(node.users().await.expect("users")[1].last_signed_in_ms, Some(NOW + 3), "it is not noted");
     let past = Past { payloads_before_ms: NOW + HOUR, commands_before_ms: NOW + HOUR };
     assert_eq!(node.forget(past, 100).await, Ok(Forgotten { uploads: 0, commands: 0 }));
     assert_eq!(node.claim(Reach::Any, NOW).await.expect("answered"), None);
@@ -444,9 +531,13 @@ async fn nodes_that_run_let_nobody_into_a_half_filled_database() {
     let filled = fill(&*store).await;
     drop(store);
     let node = target.open().await;
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 7, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 9, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     assert_eq!(node.token("token of One").await, Ok(None));
+    let ada = node.user_by_name(&user_name("ada@example.edu")).await.expect("readable").expect("the user").id;
+    let refusal = node.create_session(session_of(ada, &filled.one), NOW).await;
+    assert!(matches!(refusal, Err(StoreError::Unavailable(_))), "{refusal:?}");
+    assert_eq!(node.session(COOKIE, NOW).await, Ok(None));
     assert!(matches!(node.accept(request(&filled.one, 201)).await, Err(StoreError::Unavailable(_))));
     assert_eq!(node.claim(Reach::Any, NOW).await.expect("answered"), None);
     moved(&source, &target).await;
@@ -486,15 +577,22 @@ async fn every_column_is_known() {
     };
     expect![[r#"
         account: number id name created_ms
-        command: seq id account program token from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed
+        command: seq id account program from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed token body_digest
+        console_link: digest person until_ms
+        console_membership: person account role
+        console_session: digest person account until_ms idle_until_ms
+        console_user: number id name password created_ms last_signed_in_ms disabled_ms
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
+        mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
         payload: seq bytes
         program: number id account name active region phone timezone tag created_ms
         signature: token signature command request_digest remember_until_ms
-        token: number token account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms"#]].assert_eq(&columns(data.path().join("catalogue.db")));
+        token: number token account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
+        upload: id account program from_name file_name bytes digest created_ms
+        upload_use: command upload"#]].assert_eq(&columns(data.path().join("catalogue.db")));
     expect![[r#"
         applied: command attempt applied_ms report
         contact: number salt phone active created_ms updated_ms customer_id profile times
@@ -509,11 +607,16 @@ async fn every_column_is_known() {
     );
     expect![[r#"
         account: id number name created_ms
-        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed
+        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed body_digest
+        console_link: digest person until_ms
+        console_membership: person account role
+        console_session: digest person account until_ms idle_until_ms
+        console_user: id number name password created_ms last_signed_in_ms disabled_ms
         contact: program number salt phone created_ms updated_ms active customer_id profile times
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
         lane: program account head next_seq running attempt lease_until_ms node rows ready_us
+        mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
         payload: program command piece bytes
@@ -523,6 +626,8 @@ async fn every_column_is_known() {
         signature: token signature command request_digest remember_until_ms
         stock: program next_number contacts active
         token: token number account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
-        turn: account served_us"#]]
+        turn: account served_us
+        upload: program id account from_name file_name bytes digest created_ms
+        upload_use: account command upload"#]]
     .assert_eq(&columns);
 }

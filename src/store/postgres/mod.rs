@@ -27,6 +27,7 @@ mod migration;
 mod moving;
 mod notice;
 mod payloads;
+mod people;
 mod queue;
 mod receiving;
 mod session;
@@ -540,3 +541,6 @@ fn node_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", host.trim(), std::process::id())
 }
+
+impl crate::store::Uploads for PostgresStore {}
+impl crate::store::History for PostgresStore {}

@@ -30,6 +30,7 @@ mod loading;
 mod migration;
 mod moving;
 mod payloads;
+mod people;
 mod places;
 mod programs;
 mod queue;
@@ -550,3 +551,6 @@ async fn blocking<T: Send + 'static>(
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
 }
+
+impl crate::store::Uploads for SqliteStore {}
+impl crate::store::History for SqliteStore {}

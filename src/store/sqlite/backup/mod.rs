@@ -132,7 +132,10 @@ pub fn backup(settings: &BackupSettings, watcher: Watcher<'_>) -> Result<BackedU
         migration::migrate(catalogue, &to.join(CATALOGUE), migration::CATALOGUE)?;
         catalogue.execute_batch("BEGIN").context(|| "mending the copied catalogue")?;
         backed_up.commands_again = before.mend(catalogue, &to.join(PROGRAMS))?;
-        catalogue.execute_batch("COMMIT").context(|| "mending the copied catalogue")?;
+        // Whoever signed out since then, or was thrown out, must not be in again when the copy is put in place.
+        catalogue
+            .execute_batch("DELETE FROM console_session; DELETE FROM console_link; COMMIT")
+            .context(|| "mending the copied catalogue")?;
         let known = commands(catalogue)?;
         backed_up.commands = known.len() as u64;
         backed_up.commands_open = known.iter().filter(|command| command.is_open).count() as u64;

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, params};
 
 use crate::contact::Contact;
-use crate::store::moving::{CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow};
+use crate::store::moving::{
+    CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow, UserRow,
+};
 use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
 
@@ -56,7 +58,10 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
                 body_digest,
                 created_ms
             ]),
-        Row::Token(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
+        Row::Membership(MembershipRow { user, account, role }) => tx
+            .prepare_cached("INSERT INTO console_membership (person, account, role) VALUES (?1, ?2, ?3)")?
+            .execute(params![user.0.as_bytes().as_slice(), account.0.as_bytes().as_slice(), role.as_str()]),
+        Row::Token(_) | Row::User(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
     }?;
     Ok(())
 }
@@ -90,6 +95,24 @@ pub(super) fn add_token(
     Ok(())
 }
 
+pub(super) fn add_user(tx: &Connection, user: &UserRow, password: Option<&[u8]>) -> rusqlite::Result<()> {
+    let UserRow { number, id, name, password: _, created_ms, last_signed_in_ms, disabled_ms } = user;
+    tx.prepare_cached(
+        "INSERT INTO console_user (number, id, name, password, created_ms, last_signed_in_ms, disabled_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        number,
+        id.0.as_bytes().as_slice(),
+        name.as_str(),
+        password,
+        created_ms,
+        last_signed_in_ms,
+        disabled_ms
+    ])?;
+    Ok(())
+}
+
 pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Result<()> {
     let CommandRow {
         id,
@@ -100,6 +123,7 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
         created_ms,
         payload_bytes,
         options,
+        body_digest,
         cancelled_by,
         state,
         payload,
@@ -114,8 +138,8 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
     };
     tx.prepare_cached(
         "INSERT INTO command (id, account, program, token, from_name, created_ms, payload_bytes, options, state,
-           finished_ms, trace, report, cancelled_by, attempt)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+           finished_ms, trace, report, cancelled_by, attempt, body_digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute(params![
         id.0.as_bytes().as_slice(),
@@ -131,7 +155,8 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
         trace,
         report,
         cancelled_by,
-        attempts(command)
+        attempts(command),
+        body_digest
     ])?;
     if let PayloadRow::Small(bytes) = payload {
         tx.prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")?
