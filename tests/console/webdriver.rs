@@ -19,7 +19,8 @@ set -e
 directory=$(mktemp -d /tmp/roster-browser.XXXXXX)
 trap 'rm -rf "$directory" || { sleep 0.5; rm -rf "$directory"; }' EXIT
 mkdir "$directory/downloads"
-HOME=$directory chromedriver --port=0 >"$directory/log" 2>&1 </dev/null &
+printf '%s' "$1" >"$directory/fonts.conf"
+HOME=$directory FONTCONFIG_FILE=$directory/fonts.conf chromedriver --port=0 >"$directory/log" 2>&1 </dev/null &
 driver=$!
 until port=$(sed -n 's/.*started successfully on port \([0-9]*\).*/\1/p' "$directory/log" 2>&1) && [ -n "$port" ]; do
   kill -0 $driver || { cat "$directory/log" >&2; exit 1; }
@@ -34,6 +35,17 @@ exec 2>/dev/null
 kill -KILL $driver $browser || true
 wait $driver || true
 while [ -n "$browser" ] && kill -0 $browser; do sleep 0.02; done
+"#;
+
+/// What stands on the pages looks as on most desks, and the same on every machine of the tests: the system's letters there are close to Inter's,
+/// and far from those that Debian falls back to.
+const FONTS: &str = r#"<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <alias binding="strong"><family>sans-serif</family><prefer><family>Inter</family></prefer></alias>
+  <alias binding="strong"><family>system-ui</family><prefer><family>Inter</family></prefer></alias>
+</fontconfig>
 "#;
 
 /// Nothing is fetched that no test asks for, and what a container does not have is not needed.
@@ -100,7 +112,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn start() -> Session {
         let mut shell = Command::new("sh")
-            .args(["-c", START])
+            .args(["-c", START, "browser", FONTS])
             // A Ctrl-C at the terminal is for who started the tests; the shell sees the pipe's end, and cleans up.
             .process_group(0)
             .stdin(Stdio::piped())

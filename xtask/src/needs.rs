@@ -28,9 +28,9 @@ const PACKAGE_PROGRAMS: [&str; 4] = ["/usr/bin/dpkg-deb", "/usr/bin/systemd-anal
 /// Debian's package that has what reads Prometheus' rules. Only that program is taken out of it: a server that starts is not wanted.
 const RULES_PACKAGE: &str = "prometheus";
 const RULES_PROGRAM: &str = "promtool";
-/// Debian's packages of the browser that the pages are looked at with, without a window, and of what drives it; a program of each.
-const BROWSER_PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
-const BROWSER_PROGRAMS: [&str; 2] = ["/usr/bin/chromium", "/usr/bin/chromedriver"];
+/// Debian's packages of the browser that the pages are looked at with, without a window, of what drives it, and of its letters; something of each.
+const BROWSER_PACKAGES: [&str; 3] = ["chromium", "chromium-driver", "fonts-inter"];
+const BROWSER_FILES: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromedriver", "/usr/share/fonts/opentype/inter"];
 /// What says whether everybody can read a page: of npm, this version and these bytes of it. It is only run, and never shipped.
 const CHECKER: &str = "axe-core@4.14.1";
 const CHECKER_SHA256: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c";
@@ -200,7 +200,7 @@ fn rules() -> Result<(), String> {
 }
 
 fn browser() -> Result<(), String> {
-    let there = || BROWSER_PROGRAMS.iter().all(|program| works(Command::new(program).arg("--version")));
+    let there = || BROWSER_FILES.iter().all(|file| Path::new(file).exists());
     if there() {
         return Ok(());
     }
