@@ -95,6 +95,21 @@ pub struct NewProgram {
     pub timezone: Option<String>,
 }
 
+/// What can be changed of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProgramSettings {
+    /// For people.
+    pub name: String,
+    /// Whose national phone spellings its files use; of imports that begin from now on.
+    pub region: Region,
+    /// The number that it texts from.
+    pub phone: Option<Phone>,
+    /// A name of the tz database.
+    pub timezone: Option<String>,
+    /// Whether it is shown as active.
+    pub active: bool,
+}
+
 /// The secret of a token: HMAC key material, shown once and never printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(zeroize::Zeroizing<String>);

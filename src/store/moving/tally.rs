@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::carry::{Pages, programs};
-use super::{CommandRow, CommandRowState, FieldRow, KeyRow, Movable, Part, PayloadRow, Row, SignatureRow, TokenRow};
+use super::{
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, Movable, Part, PayloadRow, Row, SignatureRow, TokenRow,
+};
 use crate::contact::{Contact, Phone};
 use crate::store::StoreError;
 use crate::store::stock::Stock;
@@ -59,6 +61,7 @@ pub(super) async fn tally(home: &dyn Movable, tell: &(dyn Fn(u64) + Sync)) -> Re
         ("programs", Part::Programs),
         ("fields", Part::Fields),
         ("tokens", Part::Tokens),
+        ("columns", Part::Columns),
         ("signatures", Part::Signatures),
         ("idempotency keys", Part::Keys),
     ];
@@ -178,6 +181,7 @@ impl Tallier {
             Row::Command(command) => self.command(command),
             Row::Signature(signature) => self.signature(signature),
             Row::Key(key) => self.key(key),
+            Row::Column(column) => self.column(column),
             Row::Contact(contact) => self.contact(contact),
         }
         self.end_row();
@@ -289,6 +293,14 @@ impl Tallier {
         self.bytes(command.0.as_bytes());
         self.bytes(request_digest);
         self.number(*remember_until_ms);
+    }
+
+    fn column(&mut self, row: &ColumnRow) {
+        let ColumnRow { program, name, field, remembered_ms } = row;
+        self.bytes(program.0.as_bytes());
+        self.text(name);
+        self.text(field);
+        self.number(*remembered_ms);
     }
 
     fn key(&mut self, row: &KeyRow) {

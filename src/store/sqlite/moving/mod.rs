@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use self::read::{read_account, read_command, read_field, read_key, read_signature, read_token, select};
+use self::read::{read_account, read_column, read_command, read_field, read_key, read_signature, read_token, select};
 use self::write::{add_applied, add_command, add_contacts, add_plain, add_token};
 use super::accounts::{PROGRAM_COLUMNS, find_program, read_program, uuid};
 use super::connection::Context;
@@ -284,6 +284,13 @@ impl Files {
                 params![number, bytes, rows_max],
                 read_signature,
             ),
+            Part::Columns => select(
+                catalogue,
+                "SELECT program, name, field, remembered_ms FROM mapped_column
+                 WHERE (program, name) > (?1, ?2) ORDER BY program, name LIMIT ?3",
+                params![program, String::from_utf8_lossy(bytes), rows_max],
+                read_column,
+            ),
             Part::Keys => select(
                 catalogue,
                 "SELECT token, program, key, command, body_digest, created_ms FROM idempotency_key
@@ -401,6 +408,7 @@ impl Files {
             Part::Commands => count("command")?,
             Part::Signatures => count("signature")?,
             Part::Keys => count("idempotency_key")?,
+            Part::Columns => count("mapped_column")?,
             Part::Contacts(program) => {
                 let highest = self.program(program)?.read(|file| {
                     file.query_row("SELECT coalesce(max(number), 0) FROM contact", [], |row| row.get(0))
@@ -436,7 +444,7 @@ impl Files {
                 }
                 self.write_catalogue(|tx| tokens.iter().try_for_each(|(sealed, token)| add_token(tx, token, sealed)))
             }
-            Part::Accounts | Part::Programs | Part::Fields | Part::Signatures | Part::Keys => {
+            Part::Accounts | Part::Programs | Part::Fields | Part::Columns | Part::Signatures | Part::Keys => {
                 self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row)))
             }
         }

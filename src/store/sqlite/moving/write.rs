@@ -3,7 +3,9 @@
 use rusqlite::{Connection, params};
 
 use crate::contact::Contact;
-use crate::store::moving::{CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow};
+use crate::store::moving::{
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow,
+};
 use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
 
@@ -56,6 +58,9 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
                 body_digest,
                 created_ms
             ]),
+        Row::Column(ColumnRow { program, name, field, remembered_ms }) => tx
+            .prepare_cached("INSERT INTO mapped_column (program, name, field, remembered_ms) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![program.0.as_bytes().as_slice(), name, field, remembered_ms]),
         Row::Token(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
     }?;
     Ok(())
