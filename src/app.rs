@@ -407,7 +407,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
 
 fn console_settings(settings: &Settings) -> ConsoleSettings {
     ConsoleSettings {
-        url: None,
+        url: settings.console_url.clone(),
         is_tls: settings.tls_certificate.is_some(),
         file_bytes_max: settings.stream_bytes_max,
         uploads_max: usize::try_from(settings.streams_max).unwrap_or(usize::MAX),
