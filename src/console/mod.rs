@@ -1,0 +1,3 @@
+//! The console: programs, contacts and imports in a browser, for people who sign in.
+
+pub mod oidc;
