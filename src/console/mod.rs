@@ -21,6 +21,7 @@ mod looking;
 mod mapping;
 mod me;
 mod names;
+pub mod oidc;
 mod overview;
 mod programs;
 mod report_view;

@@ -3,7 +3,7 @@
 //! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over, and `cargo xtask cluster --once` shows
 //! many nodes behind HAProxy. One scene drives the published Python client, one has schemathesis try the API's document out, each in a virtual
 //! environment of its own below the target directory; another the clients that docs/API.md shows, one of them in JavaScript. The pages are looked
-//! at in Chromium, by axe-core too.
+//! at in Chromium, by axe-core too. Signing in is tried with a provider that runs in Node, of packages that npm puts below the target directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,6 +22,9 @@ const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/
 /// Debian's packages of what the clients in docs/API.md are run with, beside Python, and a program of each.
 const CLIENT_PACKAGES: [&str; 3] = ["curl", "openssl", "nodejs"];
 const CLIENT_PROGRAMS: [&str; 3] = ["curl", "openssl", "node"];
+/// What brings the provider of sign-in that the tests start: `npm`, for Node of this version or newer, which not every Debian has.
+const PACKAGER: &str = "npm";
+const NODE_MAJOR_MIN: u32 = 20;
 /// Debian's packages of what makes and tries out a package, and a program of each. The machine's own systemd need not run.
 const PACKAGE_PACKAGES: [&str; 4] = ["dpkg", "systemd", "iproute2", "binutils"];
 const PACKAGE_PROGRAMS: [&str; 4] = ["/usr/bin/dpkg-deb", "/usr/bin/systemd-analyze", "/bin/ip", "/usr/bin/strip"];
@@ -54,6 +57,7 @@ pub(crate) fn provide() -> Result<(), String> {
     database()?;
     cluster()?;
     clients()?;
+    sign_in()?;
     packaging()?;
     rules()?;
     browser()?;
@@ -156,6 +160,25 @@ fn clients() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{} are needed (Debian: apt-get install, as root)", CLIENT_PACKAGES.join(", ")))
+    }
+}
+
+fn sign_in() -> Result<(), String> {
+    let there = || works(Command::new(PACKAGER).arg("--version"));
+    if !there() {
+        say(format_args!("xtask: installing {PACKAGER} with apt-get"));
+        install(&[PACKAGER]);
+    }
+    if !there() {
+        return Err(format!("{PACKAGER} is needed (Debian: apt-get install {PACKAGER}, as root)"));
+    }
+    let is_new = format!("process.exit(parseInt(process.versions.node) >= {NODE_MAJOR_MIN} ? 0 : 1)");
+    if works(Command::new("node").args(["-e", &is_new])) {
+        Ok(())
+    } else {
+        Err(format!(
+            "Node {NODE_MAJOR_MIN} or newer is needed for the provider of sign-in that the tests start (https://nodejs.org)"
+        ))
     }
 }
 
