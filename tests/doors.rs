@@ -56,6 +56,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 /// `src`, files or folders.
 const PLACES: &[(&str, &[&str])] = &[
     ("anstream", &["cli"]),
+    ("argon2", &["tenant/password.rs"]),
     ("askama", &["http"]),
     ("axum", &["http"]),
     ("axum_server", &["app.rs", "http/connections.rs", "http/tls.rs"]),
