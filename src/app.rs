@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Steady, Workers, keep};
 use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings};
+use crate::console::{self, ConsoleSettings};
 use crate::http::{
     Allowance, BoundedAcceptor, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair,
     connections_within_limit, keep_renewed, router, watch_router,
@@ -278,7 +279,14 @@ impl Service {
         let steady = steady_clock();
         let keeper = keep(Arc::clone(&store), kept(settings), Arc::clone(&steady), stopped.clone());
         let clocks = (clock(), steady);
-        let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone()).into_make_service();
+        let console = console::router(
+            Arc::clone(&store),
+            console_settings(settings),
+            (clocks.0.clone(), clocks.1.clone()),
+            stopped.clone(),
+        );
+        let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone(), console);
+        let app = app.into_make_service();
         let headers_within = Duration::from_secs(settings.headers_seconds_max);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
@@ -394,6 +402,16 @@ fn http_settings(settings: &Settings) -> HttpSettings {
             requests_per_minute_max: settings.account_requests_per_minute_max,
             uploads_max: settings.account_uploads_max,
         },
+    }
+}
+
+fn console_settings(settings: &Settings) -> ConsoleSettings {
+    ConsoleSettings {
+        url: settings.console_url.clone(),
+        is_tls: settings.tls_certificate.is_some(),
+        file_bytes_max: settings.stream_bytes_max,
+        uploads_max: usize::try_from(settings.streams_max).unwrap_or(usize::MAX),
+        pause_max: Duration::from_secs(settings.body_pause_seconds_max),
     }
 }
 

@@ -473,6 +473,13 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         lease_seconds = 10
         commands_kept_days = 30
         payloads_kept_days = 7
+        # console_url = ""
+        # oidc_issuer = ""
+        # oidc_client_id = ""
+        # oidc_client_secret = ""
+        # oidc_client_secret_file = ""
+        oidc_user_claim = "email"
+        oidc_label = "Sign in with your organisation's account"
         log_format = "text"
         log_level = "auto"
         # master_key = ""

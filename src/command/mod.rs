@@ -54,8 +54,8 @@ pub struct NewCommand {
     pub account: AccountId,
     /// What it changes.
     pub program: ProgramId,
-    /// Who signed it.
-    pub token: TokenNumber,
+    /// Who sent it.
+    pub sender: Sender,
     /// When it arrived, in milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
     /// What is asked.
@@ -66,12 +66,34 @@ pub struct NewCommand {
     pub signature: [u8; 32],
     /// SHA-256 over method, path and body: what tells two requests with one signature apart.
     pub request_digest: Digest,
+    /// SHA-256 of what was signed or uploaded, for people; `None` where nobody knows it.
+    pub body_digest: Option<Digest>,
     /// Until when the signature is remembered, in milliseconds since 1970-01-01 UTC; longer than it is fresh.
     pub remember_until_ms: i64,
     /// Signatures that were to be remembered until before this moment may be forgotten: the time, unless the clock has just jumped.
     pub forget_before_ms: i64,
     /// The `Idempotency-Key`, if one was sent.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+impl NewCommand {
+    /// Under which token's number it is remembered.
+    pub fn token(&self) -> TokenNumber {
+        match self.sender {
+            Sender::Token(token) => token,
+            Sender::User(_) => TokenNumber::OF_USERS,
+        }
+    }
+}
+
+/// Who sent a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Sender {
+    /// Who signed it with a token.
+    Token(TokenNumber),
+    /// Somebody at the console, by name. What all of them send is remembered under one number ([`TokenNumber::OF_USERS`]), whatever
+    /// the account: so the signature must be one that nobody else makes.
+    User(String),
 }
 
 /// An `Idempotency-Key` header. Its scope is the token and the program (that is, the path).

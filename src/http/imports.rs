@@ -18,7 +18,7 @@ use super::path::{PathId, program_of};
 use super::signed::{Posted, Signed};
 use super::stream;
 use crate::command::test_point::test_point;
-use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload};
+use crate::command::{Accepted, CommandId, IdempotencyKey, NewCommand, Payload, Sender};
 use crate::import::ImportOptions;
 use crate::metrics::ACCEPT;
 use crate::problem::{Code, Problem};
@@ -209,12 +209,13 @@ fn new_command(state: &HttpState, signed: &Signed, import: Import) -> (NewComman
         id,
         account: signed.data.token().account,
         program,
-        token: signed.data.token().number,
+        sender: Sender::Token(signed.data.token().number),
         created_ms: signed.now_ms,
         options,
         payload,
         signature: signed.signature,
         request_digest: signed.request_digest,
+        body_digest: Some(signed.body_digest),
         remember_until_ms: fresh_until_ms.max(signed.now_ms).saturating_add(SIGNATURE_KEPT_MS),
         forget_before_ms,
         idempotency,

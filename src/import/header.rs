@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::columns::Columns;
 use super::guard::{ROW_COLUMN, unguarded};
 use super::options::{Existing, ImportOptions};
 use super::records::{Batch, Row};
@@ -55,8 +56,9 @@ impl FileHeader {
             errors.add(ErrorCode::NoHeader, None, || message.to_owned());
             return Err(errors);
         };
-        let (fields, mut errors) = columns(row, batch.stray_columns(), schema);
-        existing_not_in_file(row, options, &mut errors);
+        let names = names(row, &options.columns);
+        let (fields, mut errors) = columns(&names, batch.stray_columns(), schema);
+        existing_not_in_file(&names, options, &mut errors);
         let place_of = |role: Role| fields.iter().find(|(_, field)| field.role == role).map(|(place, _)| *place);
         let identity = [Role::SignalvineId, Role::CustomerId, Role::Phone].map(place_of);
         if identity.iter().all(Option::is_none) {
@@ -67,7 +69,9 @@ impl FileHeader {
             return Err(errors);
         }
         let [signalvine_id, customer_id, phone] = identity;
-        let guarded = (0..row.width()).any(|place| row.cell(place) == ROW_COLUMN);
+        // Who leaves the numbers of the rows out has guarded cells all the same.
+        let is_row = |(place, name): (usize, &Option<&str>)| name.unwrap_or(row.cell(place)) == ROW_COLUMN;
+        let guarded = names.iter().enumerate().any(is_row);
         Ok(FileHeader { guarded, signalvine_id, customer_id, phone, ..FileHeader::of(row.width(), fields, options) })
     }
 
@@ -111,18 +115,25 @@ impl FileHeader {
     }
 }
 
+/// What each column is called; `None`: it is left out.
+fn names<'a>(row: Row<'a>, columns: &'a Columns) -> Vec<Option<&'a str>> {
+    (0..row.width()).map(|place| columns.name(row.cell(place))).collect()
+}
+
 /// The columns that are fields, and what is wrong with the others. Names that begin with an underscore are no columns at
 /// all; of columns with stray text behind a quote nobody knows the name.
-fn columns<'a>(row: Row<'_>, stray: &[usize], schema: &'a Schema) -> (Vec<(usize, &'a Field)>, FileErrors) {
+fn columns<'a>(names: &[Option<&str>], stray: &[usize], schema: &'a Schema) -> (Vec<(usize, &'a Field)>, FileErrors) {
     let (mut fields, mut errors, mut seen) = (Vec::new(), FileErrors::default(), HashSet::new());
-    for place in 0..row.width() {
-        let name = row.cell(place);
+    for (place, name) in names.iter().enumerate() {
         let column = place + 1;
         if stray.binary_search(&place).is_ok() {
             errors.add(ErrorCode::BadQuotes, None, || {
                 format!("Text follows a closing quote in column {column} of the header")
             });
-        } else if name.is_empty() {
+            continue;
+        }
+        let Some(name) = *name else { continue };
+        if name.is_empty() {
             errors.add(ErrorCode::EmptyHeader, None, || format!("Column {column} of the header has no name"));
         } else if name.starts_with('_') {
             continue;
@@ -145,11 +156,11 @@ fn columns<'a>(row: Row<'_>, stray: &[usize], schema: &'a Schema) -> (Vec<(usize
     (fields, errors)
 }
 
-fn existing_not_in_file(row: Row<'_>, options: &ImportOptions, errors: &mut FileErrors) {
+fn existing_not_in_file(header: &[Option<&str>], options: &ImportOptions, errors: &mut FileErrors) {
     let Existing::Fields(names) = &options.existing else { return };
     let mut missing: HashSet<&str> = names.iter().map(String::as_str).collect();
-    for place in 0..row.width() {
-        missing.remove(row.cell(place));
+    for name in header.iter().flatten() {
+        missing.remove(name);
     }
     for name in names {
         if missing.remove(name.as_str()) {

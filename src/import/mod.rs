@@ -3,6 +3,7 @@
 
 mod change;
 mod claims;
+mod columns;
 mod form;
 mod guard;
 mod head;
@@ -17,6 +18,7 @@ mod rows;
 mod sample;
 
 pub use change::{Addition, Change, IdentityKeys, RowFound, StoredContact, Update};
+pub use columns::Columns;
 pub use form::{Charset, Dialect, Form, open_rows};
 pub use guard::{ERRORS_COLUMN, Guard, ROW_COLUMN};
 pub use head::{Head, read_head};

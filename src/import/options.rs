@@ -1,5 +1,6 @@
-//! The four options of an import, as values that can only be valid.
+//! The options of an import, as values that can only be valid.
 
+use super::columns::Columns;
 use super::form::Form;
 
 /// What to do with contacts of the file that the program does not have.
@@ -54,6 +55,8 @@ pub struct ImportOptions {
     pub limits: Limits,
     /// How its file is written.
     pub form: Form,
+    /// What its columns mean, where the header has other names.
+    pub columns: Columns,
 }
 
 /// Guard rails, in rows: an import of which a count is above its limit takes no effect. `None`: no limit.
@@ -70,6 +73,7 @@ pub struct Limits {
 impl ImportOptions {
     /// The options that every request has; what more there is, at its start.
     pub fn new(new: New, existing: Existing, mode: Mode) -> ImportOptions {
-        ImportOptions { new, existing, mode, dry_run: false, limits: Limits::default(), form: Form::Json }
+        let (limits, columns) = (Limits::default(), Columns::default());
+        ImportOptions { new, existing, mode, dry_run: false, limits, form: Form::Json, columns }
     }
 }

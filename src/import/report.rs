@@ -320,7 +320,7 @@ pub struct ReportBuilder {
 impl ReportBuilder {
     /// An empty one.
     pub fn new(options: &ImportOptions) -> ReportBuilder {
-        let ImportOptions { mode, dry_run, limits, new: _, existing: _, form: _ } = *options;
+        let ImportOptions { mode, dry_run, limits, new: _, existing: _, form: _, columns: _ } = *options;
         ReportBuilder { mode, dry_run, limits, counts: Counts::default(), errors: Vec::new(), error_count: 0 }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "a test says so by failing")]
 
+mod columns;
 mod trying;
 
 use expect_test::{Expect, expect};
@@ -43,7 +44,7 @@ fn show(program: &Program) -> String {
     table
 }
 
-/// `"add active,phone row"` → options, with `dry` or `new<=5` behind them; `ignore` as the second word leaves existing contacts alone, `-` names no field.
+/// `"add active,phone row"` → options, with `dry`, `new<=5` or `Handy=phone` behind them; `ignore` as the second word leaves existing contacts alone, `-` names no field.
 fn options(words: &str) -> ImportOptions {
     let words: Vec<&str> = words.split(' ').collect();
     let most = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse().ok());
@@ -58,6 +59,7 @@ fn options(words: &str) -> ImportOptions {
         dry_run: words.contains(&"dry"),
         limits: Limits { new_max: most("new<="), updated_max: most("updated<="), failed_max: most("failed<=") },
         form: Form::Json,
+        columns: Columns::new(words.iter().filter_map(|word| word.split_once('='))),
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::import::{
-    Charset, Counts, Dialect, ErrorCode, Existing, FieldChange, FieldChanges, Form, ImportOptions, Limits, Mode, New,
-    NotApplied, Report, RowError,
+    Charset, Columns, Counts, Dialect, ErrorCode, Existing, FieldChange, FieldChanges, Form, ImportOptions, Limits,
+    Mode, New, NotApplied, Report, RowError,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -30,6 +30,20 @@ enum OptionsRecord {
         limits: LimitsRecord,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         charset: Option<String>,
+    },
+    /// With other names for columns; `is_file`: of a file that came as it is. A node that does not know this one would take the file's own
+    /// names for fields.
+    #[serde(rename = "4")]
+    V4 {
+        new: NewWord,
+        existing: ExistingRecord,
+        mode: ModeWord,
+        dry_run: bool,
+        limits: LimitsRecord,
+        is_file: bool,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        charset: Option<String>,
+        columns: Vec<(String, String)>,
     },
 }
 
@@ -127,7 +141,7 @@ struct ErrorRecord {
 
 /// The options, to be kept.
 pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreError> {
-    let ImportOptions { new, existing, mode, dry_run, limits, form } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form, columns } = options;
     let new = match new {
         New::Add => NewWord::Add,
         New::Ignore => NewWord::Ignore,
@@ -140,19 +154,26 @@ pub(crate) fn options_to_json(options: &ImportOptions) -> Result<String, StoreEr
     let is_plain = !*dry_run && *limits == Limits::default();
     let Limits { new_max, updated_max, failed_max } = *limits;
     let (dry_run, limits) = (*dry_run, LimitsRecord { new_max, updated_max, failed_max });
+    let charset = match form {
+        Form::Json | Form::File { charset: None } => None,
+        Form::File { charset: Some(charset) } => Some(charset.as_str().to_owned()),
+    };
     let record = match form {
+        Form::Json | Form::File { .. } if !columns.is_empty() => {
+            let columns = columns.pairs().map(|(name, field)| (name.to_owned(), field.to_owned())).collect();
+            let is_file = *form != Form::Json;
+            OptionsRecord::V4 { new, existing, mode, dry_run, limits, is_file, charset, columns }
+        }
         Form::Json if is_plain => OptionsRecord::V1 { new, existing, mode },
         Form::Json => OptionsRecord::V2 { new, existing, mode, dry_run, limits },
-        Form::File { charset } => {
-            let charset = charset.map(|charset| charset.as_str().to_owned());
-            OptionsRecord::V3 { new, existing, mode, dry_run, limits, charset }
-        }
+        Form::File { .. } => OptionsRecord::V3 { new, existing, mode, dry_run, limits, charset },
     };
     print("options", &record)
 }
 
 /// The options, as they were kept.
 pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError> {
+    let mut names = Columns::default();
     let (new, existing, mode, dry_run, limits, form) = match parse("options", json)? {
         OptionsRecord::V1 { new, existing, mode } => (new, existing, mode, false, LimitsRecord::default(), Form::Json),
         OptionsRecord::V2 { new, existing, mode, dry_run, limits } => {
@@ -161,6 +182,12 @@ pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError>
         OptionsRecord::V3 { new, existing, mode, dry_run, limits, charset } => {
             let charset = charset.map(|name| charset_of(&name)).transpose()?;
             (new, existing, mode, dry_run, limits, Form::File { charset })
+        }
+        OptionsRecord::V4 { new, existing, mode, dry_run, limits, is_file, charset, columns } => {
+            names = Columns::new(columns);
+            let charset = charset.map(|name| charset_of(&name)).transpose()?;
+            let form = if is_file { Form::File { charset } } else { Form::Json };
+            (new, existing, mode, dry_run, limits, form)
         }
     };
     let LimitsRecord { new_max, updated_max, failed_max } = limits;
@@ -173,7 +200,7 @@ pub(crate) fn options_from_json(json: &str) -> Result<ImportOptions, StoreError>
         ExistingRecord::Fields(fields) => Existing::Fields(fields),
     };
     let limits = Limits { new_max, updated_max, failed_max };
-    Ok(ImportOptions { new, existing, mode: Mode::from(mode), dry_run, limits, form })
+    Ok(ImportOptions { new, existing, mode: Mode::from(mode), dry_run, limits, form, columns: names })
 }
 
 fn charset_of(name: &str) -> Result<Charset, StoreError> {
@@ -320,12 +347,16 @@ mod tests {
             for (new, mode) in [(New::Add, Mode::Row), (New::Ignore, Mode::Tx)] {
                 let plain = ImportOptions::new(new, existing.clone(), mode);
                 let limits = Limits { new_max: Some(0), updated_max: None, failed_max: Some(u64::MAX) };
+                let columns = Columns::new([("\"Ä\0", "a"), ("x", "")]);
                 let file = |charset| ImportOptions { form: Form::File { charset }, limits, ..plain.clone() };
                 for options in [
                     ImportOptions { dry_run: true, ..plain.clone() },
                     ImportOptions { limits, ..plain.clone() },
                     file(None),
                     file(Some(Charset::Utf16Be)),
+                    ImportOptions { columns: columns.clone(), ..plain.clone() },
+                    ImportOptions { columns: columns.clone(), ..file(None) },
+                    ImportOptions { columns: columns.clone(), ..file(Some(Charset::Windows1252)) },
                     plain,
                 ] {
                     let json = options_to_json(&options).expect("printed");
@@ -381,11 +412,13 @@ mod tests {
             r#"{"version":"2","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{}}"#
         ]]
         .assert_eq(&options_to_json(&dry).expect("printed"));
-        let file = ImportOptions { form: Form::File { charset: Some(Charset::Windows1252) }, ..dry };
+        let file = ImportOptions { form: Form::File { charset: Some(Charset::Windows1252) }, ..dry.clone() };
         expect![[
             r#"{"version":"3","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{},"charset":"windows-1252"}"#
         ]]
         .assert_eq(&options_to_json(&file).expect("printed"));
+        let mapped = ImportOptions { columns: Columns::new([("Handy", "phone"), ("Note", "")]), ..dry };
+        expect![[r#"{"version":"4","new":"add","existing":{"fields":["honors"]},"mode":"row","dry_run":true,"limits":{},"is_file":false,"columns":[["Handy","phone"],["Note",""]]}"#]].assert_eq(&options_to_json(&mapped).expect("printed"));
         let mut report = report(Some(NotApplied::TooManyErrors));
         report.errors.truncate(1);
         expect![[r#"{"version":"1","mode":"row","counts":{"read":15,"added":1,"updated":2,"unchanged":3,"ignored":4,"failed":5},"not_applied":"too_many_errors","error_count":1234,"errors":[{"field":"honors","code":"no_header","value":"sure\u0001 \"why\" not","message":"No."}]}"#]]

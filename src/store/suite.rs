@@ -18,7 +18,7 @@ use super::{
     QueueLimits, Store, StoreError, test_server,
 };
 use crate::command::{
-    Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, QueueOf, Reach,
+    Accepted, Claim, Command, CommandId, CommandState, IdempotencyKey, NewCommand, Payload, QueueOf, Reach, Sender,
 };
 use crate::contact::{
     Contact, ContactId, ContactNumber, FieldNumber, FieldTimes, FieldType, Phone, Profile, ProfileBuilder, ProgramTag,
@@ -168,6 +168,7 @@ mod limits;
 mod people;
 mod reading;
 mod receiving;
+mod senders;
 mod together;
 mod tokens;
 
@@ -239,12 +240,13 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
         program: tenant.program,
-        token: tenant.token,
+        sender: Sender::Token(tenant.token),
         created_ms: NOW,
         options: options(),
         payload: Payload::text(format!("phone\n{number}\n")),
         signature: [number; 32],
         request_digest: [number; 32],
+        body_digest: Some([number; 32]),
         remember_until_ms: NOW + HOUR,
         forget_before_ms: NOW,
         idempotency: None,
@@ -473,7 +475,7 @@ async fn a_foreign_tenant_sees_nothing(home: &dyn Home) {
     refused(store.remove_field(other.account, mine.program, "honors", NOW).await);
     // Nor can it write there, with its own token or with a stranger's.
     refused(store.accept(NewCommand { program: mine.program, ..request(&other, 3) }).await);
-    refused(store.accept(NewCommand { token: mine.token, ..request(&other, 4) }).await);
+    refused(store.accept(NewCommand { sender: Sender::Token(mine.token), ..request(&other, 4) }).await);
 }
 
 // Accepting.

@@ -96,6 +96,21 @@ pub struct NewProgram {
     pub timezone: Option<String>,
 }
 
+/// What can be changed of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProgramSettings {
+    /// For people.
+    pub name: String,
+    /// Whose national phone spellings its files use.
+    pub region: Region,
+    /// The number that it texts from.
+    pub phone: Option<Phone>,
+    /// A name of the tz database.
+    pub timezone: Option<String>,
+    /// False once archived.
+    pub active: bool,
+}
+
 /// The secret of a token: HMAC key material, shown once and never printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(zeroize::Zeroizing<String>);
@@ -110,6 +125,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// A new one, of random bytes: a UUID of version 4, because vendors' scripts check that it has 36 characters.
+    pub fn of_random(bytes: [u8; 16]) -> Secret {
+        Secret::new(uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().to_string())
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -121,6 +141,11 @@ impl fmt::Debug for Secret {
 /// The number of a token in the store: what commands and remembered signatures refer to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenNumber(pub i64);
+
+impl TokenNumber {
+    /// What people at the console send is kept under this number, which no token has.
+    pub const OF_USERS: TokenNumber = TokenNumber(0);
+}
 
 /// Which programs of its account a token reaches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,6 +196,11 @@ pub struct NewToken {
     pub secret: Secret,
     /// What it may do.
     pub scope: Scope,
+}
+
+/// The text of a new token, of random bytes: 32 hexadecimal digits, because vendors' scripts check that it has so many characters.
+pub fn token_of_random(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// A token that may sign requests, with what is needed to check them.

@@ -4,7 +4,7 @@
 use form_urlencoded::Serializer;
 
 use super::request::{FAULTS_MAX, LIMITS, shortened};
-use crate::import::{Existing, Form, ImportOptions, Limits, Mode, New};
+use crate::import::{Columns, Existing, Form, ImportOptions, Limits, Mode, New};
 use crate::problem::{At, Code, Fault};
 
 /// Reads the options from the parameters of a query; all that is wrong with them is told.
@@ -25,15 +25,17 @@ pub fn read_options(parameters: &[(String, String)], form: Form) -> Result<Impor
     match (new, existing, mode, dry_run) {
         (Some(new), Some(existing), Some(mode), Some(dry_run)) if query.faults.is_empty() => {
             let limits = Limits { new_max, updated_max, failed_max };
-            Ok(ImportOptions { new, existing, mode, dry_run, limits, form })
+            let columns = Columns::default();
+            Ok(ImportOptions { new, existing, mode, dry_run, limits, form, columns })
         }
         _ => Err(query.faults),
     }
 }
 
-/// Writes the options as a query, without the question mark.
+/// Writes the options as a query, without the question mark. (Other names for columns are not in the contract: a client gives its file
+/// other names.)
 pub fn write_options(options: &ImportOptions) -> String {
-    let ImportOptions { new, existing, mode, dry_run, limits, form: _ } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form: _, columns: _ } = options;
     let existing = match existing {
         Existing::Ignore => "ignore".to_owned(),
         Existing::Fields(names) => names.join(","),

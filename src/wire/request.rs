@@ -136,7 +136,7 @@ struct LimitsJson {
 
 /// Writes the body of an import, as a client sends it.
 pub fn write_import(program: &str, options: &ImportOptions, participants: &str) -> String {
-    let ImportOptions { new, existing, mode, dry_run, limits, form: _ } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form: _, columns: _ } = options;
     let existing = match existing {
         Existing::Ignore => ExistingJson::Word("ignore"),
         Existing::Fields(names) => ExistingJson::Fields(names),
@@ -401,13 +401,13 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","more":1,"options":{"new":"add","existing":["a","b"],"mode":"row","absent":"ignore"},"participants":"a,b\n"}"#,
             expect![[r#"
-                ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json } "a,b\n"
+                ImportOptions { new: Add, existing: Fields(["a", "b"]), mode: Row, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json, columns: Columns({}) } "a,b\n"
             "#]],
         );
         check(
             r#"{"program":"0198C9A2-7E5B-7D50-8000-000000000001","options":{"new":"ignore","existing":"ignore","mode":"tx","absent":"ignore"},"participants":""}"#,
             expect![[r#"
-                ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json } ""
+                ImportOptions { new: Ignore, existing: Ignore, mode: Tx, dry_run: false, limits: Limits { new_max: None, updated_max: None, failed_max: None }, form: Json, columns: Columns({}) } ""
             "#]],
         );
     }
@@ -465,7 +465,7 @@ mod tests {
         check(
             r#"{"program":"PROGRAM","options":{"new":"add","existing":"ignore","mode":"row","absent":"ignore","dryRun":true,"limits":{"maxNew":0,"maxErrors":5.0}},"participants":"a"}"#,
             expect![[r#"
-                ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) }, form: Json } "a"
+                ImportOptions { new: Add, existing: Ignore, mode: Row, dry_run: true, limits: Limits { new_max: Some(0), updated_max: None, failed_max: Some(5) }, form: Json, columns: Columns({}) } "a"
             "#]],
         );
         check(

@@ -5,7 +5,7 @@
 
 use super::contact::{FieldNumber, FieldType, Schema};
 use super::contract::{Contact, File, Line};
-use super::import::{Existing, Form, ImportOptions, Limits, Mode, New};
+use super::import::{Columns, Existing, Form, ImportOptions, Limits, Mode, New};
 
 /// The variables of the program that the imports are for, in the order of their numbers.
 pub(super) const VARIABLES: [(&str, &str); 4] =
@@ -147,7 +147,7 @@ fn options(choices: &mut Choices<'_>, header: &[String]) -> ImportOptions {
     let dry_run = choices.below(4) == 3;
     let mut most = || choices.one(&[None, None, None, None, None, None, Some(0), Some(1)]);
     let limits = Limits { new_max: most(), updated_max: most(), failed_max: most() };
-    ImportOptions { new, existing, mode, dry_run, limits, form: Form::Json }
+    ImportOptions { new, existing, mode, dry_run, limits, form: Form::Json, columns: Columns::default() }
 }
 
 fn line(choices: &mut Choices<'_>, header: &[String], id: &dyn Fn(usize) -> String) -> Line {
@@ -198,7 +198,7 @@ const CUSTOMER_IDS: [&str; 5] = ["", "ann", "bob", "cat", "dan"];
 
 /// The options in words, as far as they are not those of most imports.
 pub(super) fn words(options: &ImportOptions) -> String {
-    let ImportOptions { new, existing, mode, dry_run, limits, form: _ } = options;
+    let ImportOptions { new, existing, mode, dry_run, limits, form: _, columns: _ } = options;
     let existing = match existing {
         Existing::Ignore => "ignore".to_owned(),
         Existing::Fields(names) => format!("[{}]", names.join(",")),

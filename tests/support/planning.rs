@@ -146,7 +146,7 @@ impl Program {
         Ok(planner.finish())
     }
 
-    fn of(contacts: &[Contact]) -> Program {
+    pub(super) fn of(contacts: &[Contact]) -> Program {
         let schema = schema();
         let stored = contacts.iter().zip(1..).map(|(contact, number)| {
             let mut profile = ProfileBuilder::default();

@@ -219,12 +219,14 @@ pub(crate) struct CommandRow {
     pub(crate) id: CommandId,
     pub(crate) account: AccountId,
     pub(crate) program: ProgramId,
+    /// 0: a user's.
     pub(crate) token: i64,
     pub(crate) from_name: String,
     pub(crate) created_ms: i64,
     pub(crate) payload_bytes: i64,
     /// Stored JSON, as it stands.
     pub(crate) options: String,
+    pub(crate) body_digest: Option<Vec<u8>>,
     /// Who asked for it to be cancelled.
     pub(crate) cancelled_by: Option<String>,
     pub(crate) state: CommandRowState,

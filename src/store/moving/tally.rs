@@ -270,6 +270,7 @@ impl Tallier {
             created_ms,
             payload_bytes,
             options,
+            body_digest,
             cancelled_by,
             state,
             payload,
@@ -284,6 +285,7 @@ impl Tallier {
         self.number(*payload_bytes);
         self.text(options);
         self.maybe(cancelled_by.as_deref(), Tallier::text);
+        self.maybe(body_digest.as_deref(), Tallier::bytes);
         match state {
             CommandRowState::Waiting => self.text("waiting"),
             CommandRowState::Applied { report } => {

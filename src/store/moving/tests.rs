@@ -508,19 +508,22 @@ async fn every_column_is_known() {
     };
     expect![[r#"
         account: number id name created_ms
-        command: seq id account program token from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed
+        command: seq id account program from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed token body_digest
         console_link: digest person until_ms
         console_membership: person account role
         console_session: digest person account until_ms idle_until_ms
         console_user: number id name password created_ms last_signed_in_ms disabled_ms
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
+        mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
         payload: seq bytes
         program: number id account name active region phone timezone tag created_ms
         signature: token signature command request_digest remember_until_ms
-        token: number token account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms"#]].assert_eq(&columns(data.path().join("catalogue.db")));
+        token: number token account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
+        upload: id account program from_name file_name bytes digest created_ms
+        upload_use: command upload"#]].assert_eq(&columns(data.path().join("catalogue.db")));
     expect![[r#"
         applied: command attempt applied_ms report
         contact: number salt phone active created_ms updated_ms customer_id profile times
@@ -535,7 +538,7 @@ async fn every_column_is_known() {
     );
     expect![[r#"
         account: id number name created_ms
-        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed
+        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed body_digest
         console_link: digest person until_ms
         console_membership: person account role
         console_session: digest person account until_ms idle_until_ms
@@ -544,6 +547,7 @@ async fn every_column_is_known() {
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
         lane: program account head next_seq running attempt lease_until_ms node rows ready_us
+        mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
         payload: program command piece bytes
@@ -553,6 +557,8 @@ async fn every_column_is_known() {
         signature: token signature command request_digest remember_until_ms
         stock: program next_number contacts active
         token: token number account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
-        turn: account served_us"#]]
+        turn: account served_us
+        upload: program id account from_name file_name bytes digest created_ms
+        upload_use: account command upload"#]]
     .assert_eq(&columns);
 }

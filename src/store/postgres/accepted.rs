@@ -8,7 +8,7 @@ use super::accepting::is_large;
 use super::connection::{Context, is_taken};
 use super::deciding::{Stored, Writes};
 use super::queue::NOW_US;
-use crate::command::{CommandId, NewCommand};
+use crate::command::{CommandId, Digest, NewCommand};
 use crate::store::StoreError;
 use crate::tenant::{ProgramId, TokenNumber};
 
@@ -22,8 +22,8 @@ impl Writes<'_> {
     pub(super) async fn commit(mut self, client: &Client, program: ProgramId) -> Result<bool, StoreError> {
         let accepting = || format!("accepting commands of program {program}");
         // Whoever remembers some of the same does it in the same order.
-        self.signed.sort_by_key(|(new, _)| (new.token.0, new.signature));
-        let mut tokens: Vec<TokenNumber> = self.stored.iter().map(|stored| stored.new.token).collect();
+        self.signed.sort_by_key(|(new, _)| (new.token().0, new.signature));
+        let mut tokens: Vec<TokenNumber> = self.stored.iter().map(|stored| stored.new.token()).collect();
         tokens.sort_unstable_by_key(|token| token.0);
         tokens.dedup();
         let (last, others) = tokens.split_last().map_or((None, &[][..]), |(last, others)| (Some(*last), others));
@@ -66,21 +66,22 @@ impl Writes<'_> {
                            ready_us = CASE WHEN head = next_seq THEN {NOW_US} ELSE ready_us END
                          WHERE program = $1
                      ), accepted AS (
-                         INSERT INTO command (program, account, seq, id, token, from_name, created_ms, payload_bytes, options)
+                         INSERT INTO command (program, account, seq, id, token, from_name, created_ms, payload_bytes, options,
+                           body_digest)
                          SELECT $1, $2, * FROM unnest($4::bigint[], $5::uuid[], $6::bigint[], $7::text[], $8::bigint[],
-                           $9::bigint[], $10::text[])
+                           $9::bigint[], $10::text[], $11::bytea[])
                      ), kept AS (
                          INSERT INTO payload (program, piece, command, bytes)
-                         SELECT $1, 0, * FROM unnest($11::uuid[], $12::bytea[])
+                         SELECT $1, 0, * FROM unnest($12::uuid[], $13::bytea[])
                      ), keyed AS (
                          -- One that is there is older than it is remembered: else it would have been found.
                          INSERT INTO idempotency_key (program, token, key, command, body_digest, created_ms)
-                         SELECT $1, * FROM unnest($13::bigint[], $14::text[], $15::uuid[], $16::bytea[], $17::bigint[])
+                         SELECT $1, * FROM unnest($14::bigint[], $15::text[], $16::uuid[], $17::bytea[], $18::bigint[])
                          ON CONFLICT (token, program, key) DO UPDATE SET
                            command = excluded.command, body_digest = excluded.body_digest, created_ms = excluded.created_ms
                      )
                      INSERT INTO signature (token, signature, command, request_digest, remember_until_ms)
-                     SELECT * FROM unnest($18::bigint[], $19::bytea[], $20::uuid[], $21::bytea[], $22::bigint[])"
+                     SELECT * FROM unnest($19::bigint[], $20::bytea[], $21::uuid[], $22::bytea[], $23::bigint[])"
                 ),
                 &[
                     (&program.0, Type::UUID),
@@ -93,6 +94,7 @@ impl Writes<'_> {
                     (&commands.created, Type::INT8_ARRAY),
                     (&commands.bytes, Type::INT8_ARRAY),
                     (&commands.options, Type::TEXT_ARRAY),
+                    (&commands.digests, Type::BYTEA_ARRAY),
                     (&commands.kept, Type::UUID_ARRAY),
                     (&commands.payloads, Type::BYTEA_ARRAY),
                     (&keys.tokens, Type::INT8_ARRAY),
@@ -116,7 +118,7 @@ impl Writes<'_> {
 
     /// Clears away some of what is no longer remembered of a token; what another request is clearing is left to it.
     async fn forget(&self, client: &Client, token: TokenNumber) -> Result<(), StoreError> {
-        let of_token = || self.stored.iter().map(|stored| stored.new).filter(|new| new.token == token);
+        let of_token = || self.stored.iter().map(|stored| stored.new).filter(|new| new.token() == token);
         let most = FORGOTTEN_PER_ACCEPT_MAX * i64::try_from(of_token().count()).unwrap_or(1);
         let before_ms = of_token().map(|new| new.forget_before_ms).min().unwrap_or(i64::MIN);
         let keys_before_ms = of_token().filter_map(|new| Some(new.idempotency.as_ref()?.forgotten_before_ms)).min();
@@ -158,6 +160,7 @@ struct CommandColumns<'a> {
     created: Vec<i64>,
     bytes: Vec<i64>,
     options: Vec<&'a str>,
+    digests: Vec<Option<&'a [u8]>>,
     /// Whose payloads are kept with them.
     kept: Vec<Uuid>,
     payloads: Vec<&'a [u8]>,
@@ -169,11 +172,12 @@ impl<'a> CommandColumns<'a> {
         for Stored { new, sequence, name, options } in stored {
             columns.sequences.push(*sequence);
             columns.ids.push(new.id.0);
-            columns.tokens.push(new.token.0);
+            columns.tokens.push(new.token().0);
             columns.names.push(name);
             columns.created.push(new.created_ms);
             columns.bytes.push(new.payload.bytes().cast_signed());
             columns.options.push(options);
+            columns.digests.push(new.body_digest.as_ref().map(Digest::as_slice));
             // A large one is there already.
             if !is_large(new) && !new.payload.held().is_empty() {
                 columns.kept.push(new.id.0);
@@ -198,7 +202,7 @@ impl<'a> SignatureColumns<'a> {
     fn of(signed: &[(&'a NewCommand, CommandId)]) -> SignatureColumns<'a> {
         let mut columns = SignatureColumns::default();
         for (new, command) in signed {
-            columns.tokens.push(new.token.0);
+            columns.tokens.push(new.token().0);
             columns.signatures.push(&new.signature);
             columns.commands.push(command.0);
             columns.digests.push(&new.request_digest);
@@ -223,7 +227,7 @@ impl<'a> KeyColumns<'a> {
         let mut columns = KeyColumns::default();
         for new in stored.iter().map(|stored| stored.new) {
             if let Some(key) = &new.idempotency {
-                columns.tokens.push(new.token.0);
+                columns.tokens.push(new.token().0);
                 columns.keys.push(&key.key);
                 columns.commands.push(new.id.0);
                 columns.digests.push(&key.body_digest);
@@ -239,7 +243,7 @@ async fn confirm(client: &Client, confirmed: &[&NewCommand]) -> Result<(), Store
     if confirmed.is_empty() {
         return Ok(());
     }
-    let tokens: Vec<i64> = confirmed.iter().map(|new| new.token.0).collect();
+    let tokens: Vec<i64> = confirmed.iter().map(|new| new.token().0).collect();
     let signatures: Vec<&[u8]> = confirmed.iter().map(|new| new.signature.as_slice()).collect();
     client
         .execute_typed(

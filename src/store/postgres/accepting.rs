@@ -219,10 +219,10 @@ async fn accept_large(client: &Lent, command: &NewCommand, limits: QueueLimits) 
 
 /// What came of a command whose signature was accepted before.
 async fn known_signature(client: &Lent, new: &NewCommand) -> Result<Option<Accepted>, StoreError> {
-    let Some(remembered) = commands::remembered(client, new.token, &new.signature).await? else { return Ok(None) };
+    let Some(remembered) = commands::remembered(client, new.token(), &new.signature).await? else { return Ok(None) };
     if remembered.request_digest != new.request_digest {
         return Ok(Some(Accepted::SignatureReused));
     }
-    commands::confirm(client, new.token, &new.signature).await?;
+    commands::confirm(client, new.token(), &new.signature).await?;
     Ok(Some(Accepted::Replayed(remembered.command)))
 }

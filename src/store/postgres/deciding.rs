@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 use super::commands::digest;
 use super::connection::Context;
 use super::moving::IS_MOVING;
-use crate::command::{Accepted, CommandId, Digest, IdempotencyKey, NewCommand, Remembered};
+use crate::command::{Accepted, CommandId, Digest, IdempotencyKey, NewCommand, Remembered, Sender};
 use crate::store::{QueueLimits, StoreError, record, refusal};
 use crate::tenant::TokenNumber;
 
@@ -82,7 +82,7 @@ async fn known_signatures(
     new: &[NewCommand],
 ) -> Result<HashMap<(TokenNumber, Digest), Remembered>, StoreError> {
     let looking = || "looking for signatures";
-    let tokens: Vec<i64> = new.iter().map(|new| new.token.0).collect();
+    let tokens: Vec<i64> = new.iter().map(|new| new.token().0).collect();
     let signatures: Vec<&[u8]> = new.iter().map(|new| new.signature.as_slice()).collect();
     let rows = client
         .query_typed(
@@ -110,7 +110,7 @@ async fn known_keys(
     let (mut tokens, mut keys) = (Vec::new(), Vec::new());
     for new in new {
         if let Some(key) = &new.idempotency {
-            tokens.push(new.token.0);
+            tokens.push(new.token().0);
             keys.push(&*key.key);
         }
     }
@@ -140,7 +140,7 @@ async fn known_keys(
 async fn names(client: &Client, new: &[NewCommand]) -> Result<HashMap<TokenNumber, String>, StoreError> {
     let reading = || "reading the names of tokens";
     let Some(first) = new.first() else { return Ok(HashMap::new()) };
-    let tokens: Vec<i64> = new.iter().map(|new| new.token.0).collect();
+    let tokens: Vec<i64> = new.iter().map(|new| new.token().0).collect();
     let rows = client
         .query_typed(
             "SELECT number, name FROM token WHERE number = ANY($1) AND account = $2",
@@ -174,7 +174,7 @@ pub(super) struct Writes<'a> {
 pub(super) struct Stored<'a> {
     pub(super) new: &'a NewCommand,
     pub(super) sequence: i64,
-    /// The name of its token.
+    /// The name of its sender.
     pub(super) name: String,
     /// As they are stored.
     pub(super) options: String,
@@ -192,7 +192,7 @@ impl<'a> Decided<'a> {
         let mut writes = Writes::default();
         let mut answers = Vec::with_capacity(commands.len());
         for new in commands {
-            let signature = (new.token, new.signature);
+            let signature = (new.token(), new.signature);
             if let Some(first) = seen.signatures.get(&signature).or_else(|| signatures.get(&signature)) {
                 answers.push(Ok(if first.request_digest == new.request_digest {
                     writes.confirmed.push(new);
@@ -202,7 +202,7 @@ impl<'a> Decided<'a> {
                 }));
                 continue;
             }
-            let key = new.idempotency.as_ref().map(|key| ((new.token, key.key.clone()), key));
+            let key = new.idempotency.as_ref().map(|key| ((new.token(), key.key.clone()), key));
             if let Some((of, key)) = &key
                 && let Some(first) = keys.get(of).or_else(|| seen.keys.get(of).filter(|first| is_kept(first, key)))
             {
@@ -264,9 +264,14 @@ impl<'a> Writes<'a> {
         if let Some(full) = limits.full(of_program, of_program + lane.beside) {
             return Ok(full);
         }
-        let name = seen.names.get(&new.token).ok_or_else(|| refusal::no_token(new.account, new.token.0))?;
+        let name = match &new.sender {
+            Sender::Token(token) => {
+                seen.names.get(token).ok_or_else(|| refusal::no_token(new.account, token.0))?.clone()
+            }
+            Sender::User(name) => name.clone(),
+        };
         let options = record::options_to_json(&new.options)?;
-        self.stored.push(Stored { new, sequence, name: name.clone(), options });
+        self.stored.push(Stored { new, sequence, name, options });
         self.signed.push((new, new.id));
         Ok(Accepted::New(new.id))
     }

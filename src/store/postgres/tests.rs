@@ -8,7 +8,7 @@ use super::finding::{Part, lookup_sql, range_sql};
 use super::import_connection::BY_WHOLE_KEYS;
 use super::migration::{STEPS, Step, migrate};
 use super::*;
-use crate::command::{Payload, Reach};
+use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Existing, ImportOptions, Mode, New};
 use crate::store::ImportTx;
@@ -58,12 +58,13 @@ pub(super) fn request(tenant: &Tenant, number: u8) -> NewCommand {
         id: CommandId(Uuid::new_v4()),
         account: tenant.account,
         program: tenant.program,
-        token: tenant.token,
+        sender: Sender::Token(tenant.token),
         created_ms: NOW,
         options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Row),
         payload: Payload::text("phone\n".to_owned()),
         signature: [number; 32],
         request_digest: [number; 32],
+        body_digest: Some([number; 32]),
         remember_until_ms: NOW + 1,
         forget_before_ms: NOW,
         idempotency: None,

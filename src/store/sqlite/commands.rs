@@ -8,7 +8,7 @@ use super::connection::Context;
 use super::lanes::Waiting;
 use super::places::Places;
 use crate::command::{
-    Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered,
+    Accepted, Claim, Command, CommandId, CommandState, Digest, IdempotencyKey, NewCommand, Remembered, Sender,
 };
 use crate::import::Report;
 use crate::store::{
@@ -57,7 +57,7 @@ pub(super) fn known(
     new: &NewCommand,
     (places, limits): (&Places, QueueLimits),
 ) -> Result<Option<Known>, StoreError> {
-    if let Some(Remembered { command, request_digest }) = remembered(catalogue, new.token, &new.signature)? {
+    if let Some(Remembered { command, request_digest }) = remembered(catalogue, new.token(), &new.signature)? {
         let same = request_digest == new.request_digest;
         let accepted = if same { Accepted::Replayed(command) } else { Accepted::SignatureReused };
         return Ok(Some(Known::Signature(accepted)));
@@ -85,7 +85,7 @@ fn known_key(
         .and_then(|mut select| {
             let program = new.program.0.as_bytes().as_slice();
             select
-                .query_row(params![new.token.0, program, key.key, key.forgotten_before_ms], |row| {
+                .query_row(params![new.token().0, program, key.key, key.forgotten_before_ms], |row| {
                     Ok((CommandId(uuid(row, 0)?), row.get(1)?))
                 })
                 .optional()
@@ -126,31 +126,24 @@ pub(super) fn accept(
 fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i64, StoreError> {
     let accepting = || format!("accepting command {}", new.id);
     let options = record::options_to_json(&new.options)?;
-    let from = catalogue
-        .prepare_cached("SELECT name FROM token WHERE number = ?1 AND account = ?2")
-        .and_then(|mut select| {
-            select
-                .query_row(params![new.token.0, new.account.0.as_bytes().as_slice()], |row| row.get::<_, String>(0))
-                .optional()
-        })
-        .context(accepting)?
-        .ok_or_else(|| refusal::no_token(new.account, new.token.0))?;
+    let from = sender_name(catalogue, new)?;
     catalogue
         .prepare_cached(
             "INSERT INTO command
-               (id, account, program, token, from_name, created_ms, payload_bytes, options, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued')",
+               (id, account, program, token, from_name, created_ms, payload_bytes, options, body_digest, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued')",
         )
         .and_then(|mut insert| {
             insert.execute(params![
                 new.id.0.as_bytes().as_slice(),
                 new.account.0.as_bytes().as_slice(),
                 new.program.0.as_bytes().as_slice(),
-                new.token.0,
+                new.token().0,
                 from,
                 new.created_ms,
                 new.payload.bytes().cast_signed(),
-                options
+                options,
+                new.body_digest.as_ref().map(Digest::as_slice)
             ])
         })
         .context(accepting)?;
@@ -164,6 +157,22 @@ fn insert(catalogue: &Connection, new: &NewCommand, stored: Stored) -> Result<i6
     Ok(sequence)
 }
 
+/// What the sender is called, if there is one of this account.
+fn sender_name(catalogue: &Connection, new: &NewCommand) -> Result<String, StoreError> {
+    let token = match &new.sender {
+        Sender::Token(token) => token,
+        Sender::User(name) => return Ok(name.clone()),
+    };
+    catalogue
+        .prepare_cached("SELECT name FROM token WHERE number = ?1 AND account = ?2")
+        .and_then(|mut select| {
+            let account = new.account.0.as_bytes().as_slice();
+            select.query_row(params![token.0, account], |row| row.get(0)).optional()
+        })
+        .context(|| format!("accepting command {}", new.id))?
+        .ok_or_else(|| refusal::no_token(new.account, token.0))
+}
+
 fn remember(catalogue: &Connection, new: &NewCommand, command: CommandId) -> Result<(), StoreError> {
     catalogue
         .prepare_cached(
@@ -172,7 +181,7 @@ fn remember(catalogue: &Connection, new: &NewCommand, command: CommandId) -> Res
         )
         .and_then(|mut insert| {
             insert.execute(params![
-                new.token.0,
+                new.token().0,
                 new.signature.as_slice(),
                 command.0.as_bytes().as_slice(),
                 new.request_digest.as_slice(),
@@ -192,7 +201,7 @@ fn remember_key(catalogue: &Connection, new: &NewCommand, key: &IdempotencyKey) 
         )
         .and_then(|mut insert| {
             insert.execute(params![
-                new.token.0,
+                new.token().0,
                 new.program.0.as_bytes().as_slice(),
                 key.key,
                 new.id.0.as_bytes().as_slice(),

@@ -17,6 +17,7 @@ pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0006_keeping.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0007_tokens.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0010_people.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0011_uploads.sql"),
 ];
 
 /// The steps of a program's file.
@@ -78,6 +79,40 @@ mod tests {
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("a count");
         assert_eq!(tables, 0);
+    }
+
+    /// The table of commands is made anew without its reference; what is in it stays, and so does what refers to it.
+    #[test]
+    fn commands_keep_their_senders() {
+        let mut connection = Connection::open_in_memory().expect("a connection");
+        connection.pragma_update(None, "foreign_keys", true).expect("set");
+        let path = Path::new("some.db");
+        let before = CATALOGUE.iter().position(|step| step.contains("TABLE upload ")).expect("the step");
+        migrate(&mut connection, path, &CATALOGUE[..before]).expect("migrated");
+        connection
+            .execute_batch(
+                "INSERT INTO account VALUES (1, zeroblob(16), 'One', 1);
+                 INSERT INTO program (number, id, account, name, active, region, tag, created_ms)
+                   VALUES (1, zeroblob(16), zeroblob(16), 'P', 1, 'US', 1, 1);
+                 INSERT INTO token (number, token, account, name, secret, created_ms)
+                   VALUES (7, 'T', zeroblob(16), 'Nightly', x'00', 1);
+                 INSERT INTO command (id, account, program, token, from_name, created_ms, payload_bytes, options, state)
+                   VALUES (zeroblob(16), zeroblob(16), zeroblob(16), 7, 'Nightly', 1, 1, '{}', 'queued');
+                 INSERT INTO payload VALUES (1, x'00');",
+            )
+            .expect("filled");
+        migrate(&mut connection, path, CATALOGUE).expect("migrated");
+        let sent: (i64, i64, Option<Vec<u8>>) = connection
+            .query_row("SELECT token, payload.seq, body_digest FROM command JOIN payload USING (seq)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .expect("the command");
+        assert_eq!(sent, (7, 1, None));
+        connection.execute("UPDATE command SET token = 0", []).expect("a user's");
+        let wrong: i64 = connection
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+            .expect("counted");
+        assert_eq!(wrong, 0);
     }
 
     #[test]

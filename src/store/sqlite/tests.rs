@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::payloads::INLINE_BYTES_MAX;
 use super::*;
-use crate::command::{Payload, Reach};
+use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::PageStart;
@@ -51,12 +51,13 @@ pub(super) fn request(program: &Program, token: TokenNumber, number: u8) -> NewC
         id: CommandId(Uuid::new_v4()),
         account: program.account,
         program: program.id,
-        token,
+        sender: Sender::Token(token),
         created_ms: NOW,
         options: ImportOptions::new(New::Add, Existing::Ignore, Mode::Tx),
         payload: Payload::text("x".repeat(INLINE_BYTES_MAX + 1)),
         signature: [number; 32],
         request_digest: [number; 32],
+        body_digest: Some([number; 32]),
         remember_until_ms: NOW,
         forget_before_ms: NOW,
         idempotency: None,
@@ -205,7 +206,7 @@ async fn payload_files_are_those_of_accepted_commands() {
     let first = request(&program, token, 1);
     store.accept(first.clone()).await.expect("accepted");
     store.accept(request(&program, token, 1)).await.expect("replayed");
-    let nobodys = NewCommand { token: TokenNumber(77), ..request(&program, token, 2) };
+    let nobodys = NewCommand { sender: Sender::Token(TokenNumber(77)), ..request(&program, token, 2) };
     refusal(store.accept(nobodys).await);
     let expected = [format!("{}.csv", first.id)];
     assert_eq!(payload_files(data.path()), expected);

@@ -182,7 +182,7 @@ async fn a_crowd_is_accepted_each_by_its_own_right(home: &dyn Home) {
     requests.extend((130..134).map(|number| with_key(request(&one, number), &format!("key {number}"), 1)));
     // What cannot be.
     requests.extend((140..144).map(|number| NewCommand { account: two.account, ..request(&one, number) }));
-    requests.extend((150..154).map(|number| NewCommand { token: two.token, ..request(&one, number) }));
+    requests.extend((150..154).map(|number| NewCommand { sender: Sender::Token(two.token), ..request(&one, number) }));
     let answers = accept_all(&store, requests.clone()).await;
 
     let (each, rest) = answers.split_at(80);
@@ -216,7 +216,7 @@ async fn a_crowd_is_accepted_each_by_its_own_right(home: &dyn Home) {
         let sent = requests.iter().find(|request| request.id == claim.command).expect("one of them");
         assert_eq!(upload.as_bytes(), sent.payload.held());
         let command = command(&*store, &one, claim.command).await;
-        assert_eq!(command.from, if sent.token == one.token { "One" } else { "Second" });
+        assert_eq!(command.from, if sent.token() == one.token { "One" } else { "Second" });
         store.finish(&claim, &report(0), "trace", NOW).await.expect("finished");
         found.push(claim.command);
     }

@@ -153,7 +153,7 @@ async fn commands_that(
             &format!(
                 "SELECT seq, id, account, command.program, token, from_name, created_ms, payload_bytes, options,
                    finished_ms, trace, report, payload.command IS NOT NULL,
-                   CASE WHEN payload_bytes <= $4 THEN payload.bytes END, cancelled_by
+                   CASE WHEN payload_bytes <= $4 THEN payload.bytes END, cancelled_by, body_digest
                  FROM command LEFT JOIN payload
                    ON payload.program = command.program AND payload.command = command.id AND payload.piece = 0
                  WHERE finished_ms {finished} AND (command.program, seq) > ($1, $2)
@@ -300,6 +300,7 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
         payload_bytes: cell(row, 7)?,
         options: cell(row, 8)?,
         cancelled_by: cell(row, 14)?,
+        body_digest: cell(row, 15)?,
         state,
         payload,
     })))

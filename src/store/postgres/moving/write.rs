@@ -226,9 +226,9 @@ async fn commands(client: &Client, rows: &[CommandRow]) -> Result<(), StoreError
     execute(
         client,
         "INSERT INTO command (program, seq, id, account, token, from_name, created_ms, payload_bytes, options,
-           finished_ms, trace, report, cancelled_by)
+           finished_ms, trace, report, cancelled_by, body_digest)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[],
-           $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[])",
+           $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bytea[])",
         &[
             (&column(rows, |row| row.program.0), Type::UUID_ARRAY),
             (&sequences, Type::INT8_ARRAY),
@@ -243,6 +243,7 @@ async fn commands(client: &Client, rows: &[CommandRow]) -> Result<(), StoreError
             (&column(rows, |row| finished(row).1), Type::TEXT_ARRAY),
             (&column(rows, report), Type::TEXT_ARRAY),
             (&column(rows, |row| row.cancelled_by.as_deref()), Type::TEXT_ARRAY),
+            (&column(rows, |row| row.body_digest.as_deref()), Type::BYTEA_ARRAY),
         ],
     )
     .await?;

@@ -343,7 +343,7 @@ impl Files {
             let state = if is_open { "state <> 'complete'" } else { "state = 'complete'" };
             let sql = format!(
                 "SELECT command.seq, id, account, program, token, from_name, created_ms, payload_bytes, options,
-                   finished_ms, trace, report, payload.bytes, cancelled_by
+                   finished_ms, trace, report, payload.bytes, cancelled_by, body_digest
                  FROM command LEFT JOIN payload ON payload.seq = command.seq
                  WHERE {state} AND command.seq > ?1 ORDER BY command.seq LIMIT ?2"
             );

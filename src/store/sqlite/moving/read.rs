@@ -126,6 +126,7 @@ pub(super) fn read_command(row: &SqlRow<'_>) -> rusqlite::Result<CommandRow> {
         payload_bytes: row.get(7)?,
         options: row.get(8)?,
         cancelled_by: row.get(13)?,
+        body_digest: row.get(14)?,
         state,
         payload: row.get::<_, Option<Vec<u8>>>(12)?.map_or(PayloadRow::Gone, PayloadRow::Small),
     })

@@ -123,6 +123,7 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
         created_ms,
         payload_bytes,
         options,
+        body_digest,
         cancelled_by,
         state,
         payload,
@@ -137,8 +138,8 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
     };
     tx.prepare_cached(
         "INSERT INTO command (id, account, program, token, from_name, created_ms, payload_bytes, options, state,
-           finished_ms, trace, report, cancelled_by, attempt)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+           finished_ms, trace, report, cancelled_by, attempt, body_digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute(params![
         id.0.as_bytes().as_slice(),
@@ -154,7 +155,8 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
         trace,
         report,
         cancelled_by,
-        attempts(command)
+        attempts(command),
+        body_digest
     ])?;
     if let PayloadRow::Small(bytes) = payload {
         tx.prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")?
