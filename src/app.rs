@@ -278,8 +278,7 @@ impl Service {
         let watch_listener = settings.metrics_listen.map(bind).transpose()?;
         let address = listener.local_addr().map_err(at_address)?;
         let store = open_store(settings, Role::Serve).await?;
-        // For the console's pages.
-        let _oidc = oidc.map(|oidc| oidc_client(oidc, settings)).transpose()?;
+        let oidc = oidc.map(|oidc| oidc_client(oidc, settings)).transpose()?;
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
@@ -288,7 +287,7 @@ impl Service {
         let clocks = (clock(), steady);
         let console = console::router(
             Arc::clone(&store),
-            console_settings(settings),
+            (console_settings(settings), oidc),
             (clocks.0.clone(), clocks.1.clone()),
             stopped.clone(),
         );

@@ -58,12 +58,13 @@ fn help() {
             Usage: roster [OPTIONS] <COMMAND>
 
             Commands:
-              quickstart  Make an account, a program and a token, serve, and import a sample file
+              quickstart  Make an account, a program, a token and a user, serve, and import a sample file
               serve       Run the service
               account     Accounts: whose programs and tokens there are
               program     Programs: each has its own contacts and fields
               field       A program's own fields
               token       Tokens: what requests are signed with
+              user        Users of the console: who signs in with a browser, and what they may do
               backup      Copy the data directory, also while the service runs
               restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row
@@ -247,6 +248,278 @@ fn help() {
 }
 
 #[test]
+fn help_for_users_of_the_console() {
+    check(
+        &["user", "--help"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Users of the console: who signs in with a browser, and what they may do
+
+        Usage: roster user [OPTIONS] <COMMAND>
+
+        Commands:
+          create    Make a user with a role in an account; without a password it signs in by a link
+          list      List users with what they may do, disabled ones too
+          role      Set what a user may do in an account; 'none' takes it away, and ends the user's sessions
+                    there
+          password  Set a user's password, or take it away; all sessions and links of the user end
+          disable   Let a user in no more, at once; all sessions and links of the user end
+          enable    Let a disabled user in again
+          link      Make a link that signs a user in once: for the first time, or when the password is
+                    forgotten
+
+        Options:
+          -h, --help  Print help
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["user", "create", "-h"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Make a user with a role in an account; without a password it signs in by a link
+
+        Usage: roster user create [OPTIONS] --account <ID> --role <viewer|editor|admin> <NAME>
+
+        Arguments:
+          <NAME>  What the user signs in with: an e-mail address, or any short name
+
+        Options:
+              --account <ID>                Where it may do something [env: ROSTER_ACCOUNT]
+              --role <viewer|editor|admin>  What it may do there: viewer, look; editor, also import; admin,
+                                            also change programs and tokens [env: ROSTER_ROLE]
+              --password-file <FILE>        A file that holds the password; a line end at its end is not
+                                            part of it [env: ROSTER_PASSWORD_FILE]
+              --password-stdin              The password comes in from standard input [env:
+                                            ROSTER_PASSWORD_STDIN]
+              --data <DIR>                  The directory that holds everything; with a database, the master
+                                            key at most [default: ./roster-data] [env: ROSTER_DATA]
+              --database <URL>              A PostgreSQL database in place of the directory; better in the
+                                            variable, as it may hold a password [env: ROSTER_DATABASE]
+          -h, --help                        Print help (see more with '--help')
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Examples:
+          roster user create ada@example.edu --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --role admin
+          roster user create ada@example.edu --account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10 --role editor \
+            --password-stdin < password.txt
+        --- stderr
+
+    "#]],
+    );
+    check(
+        &["user", "link", "-h"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+        Make a link that signs a user in once: for the first time, or when the password is forgotten
+
+        Usage: roster user link [OPTIONS] <NAME>
+
+        Arguments:
+          <NAME>  Whom
+
+        Options:
+              --minutes <N>        How long it lets in [env: ROSTER_LINK_MINUTES] [default: 15]
+              --console-url <URL>  Where browsers reach the service [default: the settings' console_url, or
+                                   else where it listens] [env: ROSTER_CONSOLE_URL] [alias: --url]
+              --data <DIR>         The directory that holds everything; with a database, the master key at
+                                   most [default: ./roster-data] [env: ROSTER_DATA]
+              --database <URL>     A PostgreSQL database in place of the directory; better in the variable,
+                                   as it may hold a password [env: ROSTER_DATABASE]
+          -h, --help               Print help (see more with '--help')
+
+        Everywhere:
+              --json                 Print JSON: one object, or one a line for lists [env: ROSTER_JSON]
+          -q, --quiet                Print only data and failures [env: ROSTER_QUIET]
+              --config <FILE>        The configuration file (TOML); 'roster serve --print-config' shows what
+                                     can be in it [env: ROSTER_CONFIG]
+              --log-level <LEVEL>    What is logged: off, error, warn, info, debug, trace, or like
+                                     'warn,roster=debug' [env: ROSTER_LOG_LEVEL]
+              --log-format <FORMAT>  How log lines look: text or json [env: ROSTER_LOG_FORMAT]
+
+        Example:
+          roster user link ada@example.edu --url https://texting.example.edu
+        --- stderr
+
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_wrong_about_a_user_is_yours() {
+    let create = |more: &[&'static str]| [&["user", "create", "ada", "--account", PROGRAM], more].concat();
+    check(
+        &["user", "create", "ada lovelace", "--account", PROGRAM, "--role", "admin"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value 'ada lovelace' for '<NAME>': a user's name has 1 to 254 characters, none of them blank or a control character; got 'ada lovelace'
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &create(&["--role", "owner"]),
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value 'owner' for '--role <viewer|editor|admin>': a role is viewer, editor or admin
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &create(&["--role", "admin"]),
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: there is no account 018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10
+        'roster account list' shows all of them.
+    "#]],
+    );
+    check(
+        &create(&["--role", "admin", "--password-file", "nowhere"]),
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: cannot read nowhere: No such file or directory (os error 2)
+    "#]],
+    );
+    // Nothing comes in there.
+    check(
+        &create(&["--role", "admin", "--password-stdin"]),
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: a password has at least 12 characters; this one has 0
+        A sentence that nobody else would think of is a good one.
+    "#]],
+    );
+    check(
+        &create(&["--role", "admin", "--password-stdin", "--password-file", "body.json"]),
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: --password-file and --password-stdin do not go together
+        Give one of them.
+    "#]],
+    );
+    check(
+        &["user", "password", "ada"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: either a new password is to be given, or --none
+        Give --password-file FILE, or --password-stdin, or --none.
+    "#]],
+    );
+    check(
+        &["user", "role", "ada", "--account", PROGRAM, "--role", "none"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: there is no user 'ada'
+        'roster user list' shows all of them.
+    "#]],
+    );
+    check(
+        &["user", "link", "ada", "--minutes", "0"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: invalid value '0' for '--minutes <N>': 0 is not in 1..=1440
+
+        For more information, try '--help'.
+    "#]],
+    );
+    check(
+        &["user", "link", "ada", "--listen", "127.0.0.1:0"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: the service listens on any free port, and nobody here knows which
+        Give the console's address, like --url http://127.0.0.1:8080.
+    "#]],
+    );
+    check(
+        &["user", "link", "ada", "--url", "https://texting.example.edu/console"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: --console-url (or ROSTER_CONSOLE_URL): console_url = https://texting.example.edu/console is not possible; it must be the scheme, the host and perhaps the port, like https://texting.example.edu or http://127.0.0.1:8080, and nothing behind them
+    "#]],
+    );
+    check(
+        &["user", "list"],
+        &[],
+        expect![[r#"
+        exit 0
+        --- stdout
+
+        --- stderr
+        There is no such user yet; 'roster user create NAME --account ID --role ROLE' makes one.
+    "#]],
+    );
+}
+
+#[test]
 fn a_secret_in_the_environment_is_in_no_help() {
     let secrets = [("ROSTER_SECRET", "s3cr3t"), ("ROSTER_MASTER_KEY", "s3cr3t"), ("ROSTER_TOKEN", "s3cr3t")];
     for args in
@@ -271,12 +544,13 @@ fn usage_errors_are_yours() {
             Usage: roster [OPTIONS] <COMMAND>
 
             Commands:
-              quickstart  Make an account, a program and a token, serve, and import a sample file
+              quickstart  Make an account, a program, a token and a user, serve, and import a sample file
               serve       Run the service
               account     Accounts: whose programs and tokens there are
               program     Programs: each has its own contacts and fields
               field       A program's own fields
               token       Tokens: what requests are signed with
+              user        Users of the console: who signs in with a browser, and what they may do
               backup      Copy the data directory, also while the service runs
               restore     Put such a copy into a new data directory
               import      Send a CSV file to a service, wait, and print what happened to every row

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use expect_test::expect;
 use serde_json::Value;
 
 /// The binary over a data directory, with nothing of the caller's environment.
@@ -115,6 +116,12 @@ fn quickstart_works_twice_and_its_next_commands_work_when_pasted() {
     let rows = &second["status"]["message"]["rows"];
     assert_eq!((&rows["added"], &rows["unchanged"]), (&0.into(), &2160.into()));
     assert_eq!(first["token"], second["token"], "what is there is used again");
+    let link = second["consoleLink"].as_str().expect("a link");
+    let (origin, ticket) = link.split_once("/console/link?ticket=").expect("a link");
+    assert_eq!((origin, ticket.len()), (second["url"].as_str().expect("an address"), 64));
+    assert_ne!(first["consoleLink"], second["consoleLink"], "each lets in once");
+    let users = objects(&roster(&data, &["user", "list", "--json"], &[]));
+    assert_eq!((users.len(), &users[0]["memberships"][0]["role"]), (1, &"admin".into()));
 
     let next = |place: usize| format!("exec env {}", second["next"][place].as_str().expect("a command"));
     let mut serving = Command::new("sh")
@@ -153,6 +160,131 @@ fn an_operator_sees_what_was_made_also_while_the_service_runs() {
     assert!(objects(&roster(data, &["token", "list", "--json"], &[]))[0]["revoked"].is_string());
     let unknown = roster(data, &["program", "show", "018f3b52-7c41-7f0e-9c53-2d0a6d1f6f10"], &[]);
     assert_eq!(code(&unknown), 2);
+    assert_eq!(served.stop(), Some(0));
+}
+
+/// What a test must not see again, put in place of what is another one each time.
+fn filtered(text: &str) -> String {
+    let is_time = |word: &str| word.len() == 24 && word.ends_with('Z') && word.contains('T');
+    let word = |word: &str| match word {
+        time if is_time(time.trim_end_matches(':')) => time.replace(time.trim_end_matches(':'), "TIME"),
+        id if id.trim_end_matches('.').len() == 36 => "ID".to_owned(),
+        link if link.contains("ticket=") => format!("{}=TICKET", link.split('=').next().unwrap_or_default()),
+        other => other.to_owned(),
+    };
+    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_operator_makes_users_of_the_console_also_while_the_service_runs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = &dir.path().join("data");
+    Made::new(data);
+    let served = Served::start(data, "127.0.0.1:0");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let (good, short) = (file("good", "correct horse battery staple\n"), file("short", "elevenchars\n"));
+    let account = objects(&roster(data, &["account", "list", "--json"], &[]))[0]["id"].as_str().expect("id").to_owned();
+    let told = |args: &[&str]| {
+        let output = roster(data, args, &[]);
+        format!("exit {}\n{}\n{}", code(&output), filtered(text(&output.stdout)), filtered(text(&output.stderr)))
+    };
+    let create = |name: &str, more: &[&str]| {
+        told(&[&["user", "create", name, "--account", &account, "--role", "editor"], more].concat())
+    };
+    expect![[r#"
+        exit 0
+
+        Made the user 'ada@example.edu', editor of ID
+        It has no password; 'roster user link ada@example.edu' makes a link that signs in once."#]]
+    .assert_eq(&create("Ada@Example.edu", &[]));
+    expect![[r#"
+        exit 2
+
+        error: a password has at least 12 characters; this one has 11
+        A sentence that nobody else would think of is a good one."#]]
+    .assert_eq(&create("zoe", &["--password-file", &short]));
+    expect![[r#"
+        exit 0
+
+        Made the user 'zoe', editor of ID"#]]
+    .assert_eq(&create("zoe", &["--password-file", &good]));
+    expect![[r#"
+        exit 2
+
+        error: there is a user 'zoe' already"#]]
+    .assert_eq(&create("ZOE", &[]));
+    expect![[r#"
+        exit 0
+
+        'zoe' is admin of ID now."#]]
+    .assert_eq(&told(&["user", "role", "zoe", "--account", &account, "--role", "admin"]));
+    expect![[r#"
+        exit 0
+        http://127.0.0.1:8080/console/link?ticket=TICKET
+        Signs 'ada@example.edu' in once, until TIME:"#]]
+    .assert_eq(&told(&["user", "link", "ada@example.edu"]));
+    expect![[r#"
+        exit 0
+
+        'ada@example.edu' has a new password; all sessions and links of it have ended."#]]
+    .assert_eq(&told(&["user", "password", "ada@example.edu", "--password-file", &good]));
+    expect![[r#"
+        exit 0
+
+        'zoe' has no password any more; all sessions and links of it have ended."#]]
+    .assert_eq(&told(&["user", "password", "zoe", "--none"]));
+    expect![[r#"
+        exit 0
+
+        Disabled 'zoe'; all sessions and links of it have ended."#]]
+    .assert_eq(&told(&["user", "disable", "zoe"]));
+    expect![[r#"
+        exit 2
+
+        error: 'zoe' is disabled, and no link lets it in
+        'roster user enable zoe' lets it in again."#]]
+    .assert_eq(&told(&["user", "link", "zoe"]));
+    expect![[r#"
+        exit 0
+        name role account account's name password created last signed in disabled
+        ada@example.edu editor ID Example College yes TIME
+        zoe admin ID Example College no TIME TIME
+    "#]]
+    .assert_eq(&told(&["user", "list"]));
+    expect![[r#"
+        exit 0
+
+        'zoe' may sign in again."#]]
+    .assert_eq(&told(&["user", "enable", "zoe"]));
+    expect![[r#"
+        exit 0
+
+        'zoe' may do nothing in ID any more."#]]
+    .assert_eq(&told(&["user", "role", "zoe", "--account", &account, "--role", "none"]));
+    expect![[r#"
+        exit 0
+        name role account account's name password created last signed in disabled
+        ada@example.edu editor ID Example College yes TIME
+        zoe none no TIME
+    "#]]
+    .assert_eq(&told(&["user", "list"]));
+    let users = objects(&roster(data, &["user", "list", "--account", &account, "--json"], &[]));
+    assert_eq!(users.len(), 1);
+    assert_eq!(members(&users[0]), ["created", "disabled", "hasPassword", "lastSignedIn", "memberships", "name"]);
+    assert_eq!(members(&users[0]["memberships"][0]), ["accountId", "accountName", "role"]);
+    let url = ["--url", "https://texting.example.edu", "--minutes", "60", "--json"];
+    let link = object(&roster(data, &[&["user", "link", "ADA@example.edu"][..], &url].concat(), &[]));
+    assert_eq!(members(&link), ["link", "name", "until"]);
+    assert!(link["link"].as_str().expect("a link").starts_with("https://texting.example.edu/console/link?ticket="));
+    // What a script has in the environment is never shown again, and is no flag that is forgotten.
+    let by_variables = [("ROSTER_ACCOUNT", &*account), ("ROSTER_ROLE", "viewer"), ("ROSTER_PASSWORD_FILE", &good)];
+    let made = object(&roster(data, &["user", "create", "eve", "--json"], &by_variables));
+    assert_eq!((&made["hasPassword"], &made["memberships"][0]["role"]), (&true.into(), &"viewer".into()));
     assert_eq!(served.stop(), Some(0));
 }
 

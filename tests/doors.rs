@@ -61,6 +61,7 @@ const PAIR: [&str; 2] = ["command", "store"];
 /// `src`, files or folders.
 const PLACES: &[(&str, &[&str])] = &[
     ("anstream", &["cli"]),
+    ("argon2", &["tenant/password.rs"]),
     ("askama", &["http", "console"]),
     ("axum", &["http", "console"]),
     ("axum_server", &["app.rs", "http/connections.rs", "http/tls.rs"]),

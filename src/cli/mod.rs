@@ -9,6 +9,7 @@ mod cancel;
 mod choices;
 mod client;
 mod column_map;
+mod console_link;
 mod download;
 mod export;
 mod failure;
@@ -36,6 +37,7 @@ mod token;
 mod transfer;
 mod trust;
 mod upload;
+mod user;
 mod watch;
 
 use std::process::ExitCode;
@@ -62,7 +64,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make an account, a program and a token, serve, and import a sample file
+    /// Make an account, a program, a token and a user, serve, and import a sample file
     Quickstart(quickstart::QuickstartArgs),
     /// Run the service
     Serve(serve::ServeArgs),
@@ -78,6 +80,9 @@ enum Command {
     /// Tokens: what requests are signed with
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Users of the console: who signs in with a browser, and what they may do
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Copy the data directory, also while the service runs
     Backup(backup::BackupArgs),
     /// Put such a copy into a new data directory
@@ -134,6 +139,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Program(command) => program::run(command, &global, output),
         Command::Field(command) => field::run(command, &global, output),
         Command::Token(command) => token::run(command, &global, output),
+        Command::User(command) => user::run(command, &global, output),
         Command::Backup(args) => backup::back_up(&args, &global, output),
         Command::Restore(args) => backup::restore(&args, &global, output),
         Command::Import(args) => {

@@ -3,7 +3,7 @@
 //! It makes what is not there yet, starts the service in this process, and then is a client like any other: the sample goes
 //! through the real HTTP interface. On a directory that it made before it works again.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,11 +15,12 @@ use crate::app::Service;
 use crate::config::Settings;
 use crate::contact::Region;
 use crate::store::Store;
-use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Scope, TokenListing};
+use crate::tenant::{Account, AccountId, NewProgram, Program, ProgramId, Role, Scope, TokenListing, User, UserName};
 use crate::wire::Status;
 
 use super::choices::default_options;
 use super::client::Client;
+use super::console_link::{self, Link, MINUTES};
 use super::failure::{Exit, Failure};
 use super::field::NewField;
 use super::location::Origin;
@@ -42,6 +43,7 @@ const SAMPLE_NAME: &str = "sample-contacts.csv";
 const ACCOUNT: &str = "Example College";
 const PROGRAM: &str = "Fall Outreach";
 const TOKEN: &str = "quickstart";
+const USER: &str = "admin";
 
 /// The program's own fields: one for each column of the sample that is no system field, of many types.
 const FIELDS: [&str; 11] = [
@@ -73,6 +75,8 @@ struct Prepared {
     account: AccountId,
     program: ProgramId,
     credentials: Credentials,
+    /// `None` if the user was disabled since.
+    link: Option<Link>,
 }
 
 pub(super) fn run(args: &QuickstartArgs, global: &GlobalArgs, output: Output) -> Result<Exit, Failure> {
@@ -126,12 +130,27 @@ fn serve_on(run: &Run<'_>, service: Service, runtime: &Runtime) -> Result<Exit, 
     }
 }
 
-/// Finds or makes account, program and token.
+/// Finds or makes account, program, token and user, and a link that signs the user in.
 async fn prepare(store: &dyn Store) -> Result<Prepared, Failure> {
     let account = find_or_make_account(store).await?;
     let program = find_or_make_program(store, account.id).await?;
     let credentials = find_or_make_token(store, account.id).await?;
-    Ok(Prepared { account: account.id, program: program.id, credentials })
+    let user = find_or_make_user(store, account.id).await?;
+    let link = if user.disabled_ms.is_none() { Some(Link::make(store, user.id, MINUTES).await?) } else { None };
+    Ok(Prepared { account: account.id, program: program.id, credentials, link })
+}
+
+/// The user of the console, without a password. What it may do is given to a new one; an operator may have changed it since.
+async fn find_or_make_user(store: &dyn Store, account: AccountId) -> Result<User, Failure> {
+    let name = UserName::parse(USER).map_err(|fault| Failure::ours(fault.to_string()))?;
+    let user = match store.user_by_name(&name).await? {
+        Some(user) => user,
+        None => store.create_user(&name, now_ms()).await?,
+    };
+    if user.memberships.is_empty() && user.last_signed_in_ms.is_none() {
+        store.set_role(user.id, account, Some(Role::Admin)).await?;
+    }
+    Ok(user)
 }
 
 async fn find_or_make_account(store: &dyn Store) -> Result<Account, Failure> {
@@ -211,24 +230,31 @@ impl Run<'_> {
     }
 
     fn print_words(&self, seen: &Seen, next: &[(&str, String)]) -> Result<(), Failure> {
-        let Prepared { account, program, credentials } = self.prepared;
+        let Prepared { account, program, credentials, link: _ } = self.prepared;
         let output = self.output;
         report::print(&seen.status, output)?;
         output.say("\nThe bad rows are in the sample on purpose: this is what their reports look like.");
         output.line(format_args!("\naccount        {account}  {ACCOUNT}\nprogram        {program}  {PROGRAM}"))?;
         output.line(format_args!("ROSTER_TOKEN   {}", credentials.token))?;
         output.line(format_args!("ROSTER_SECRET  {}", credentials.secret.expose()))?;
+        match self.console_link() {
+            Some(link) => {
+                output.line(format_args!("console        {link}  (signs in once, within {MINUTES} minutes)"))?
+            }
+            None => output.line(format_args!("console        {}/console", self.console()))?,
+        }
         next.iter().try_for_each(|(when, command)| output.line(format_args!("\n{when}:\n  {command}")))
     }
 
     fn print_json(&self, seen: &Seen, next: &[(&str, String)]) -> Result<(), Failure> {
-        let Prepared { account, program, credentials } = self.prepared;
+        let Prepared { account, program, credentials, link: _ } = self.prepared;
         self.output.object(&QuickstartJson {
             url: self.url(),
             account_id: account.to_string(),
             program_id: program.to_string(),
             token: &credentials.token,
             secret: credentials.secret.expose(),
+            console_link: self.console_link(),
             sample: self.sample.display().to_string(),
             next: next.iter().map(|(_, command)| &**command).collect(),
             status: &seen.status,
@@ -237,12 +263,16 @@ impl Run<'_> {
 
     /// Where a client on this machine reaches the service.
     fn url(&self) -> String {
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ip => ip,
-        };
-        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+        format!("http://{}", console_link::reached(self.address))
+    }
+
+    /// Where a browser does.
+    fn console(&self) -> String {
+        self.settings.console_url.clone().unwrap_or_else(|| self.url())
+    }
+
+    fn console_link(&self) -> Option<String> {
+        self.prepared.link.as_ref().map(|link| link.under(&self.console()))
     }
 
     /// The import of the sample, for a shell.
@@ -272,6 +302,8 @@ struct QuickstartJson<'a> {
     program_id: String,
     token: &'a str,
     secret: &'a str,
+    /// Signs in once, within a quarter of an hour; null if the user is disabled.
+    console_link: Option<String>,
     sample: String,
     next: Vec<&'a str>,
     status: &'a Status,

@@ -153,8 +153,9 @@ impl Minted {
     }
 }
 
-fn random() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Failure::ours(format!("the system has no randomness: {error}")))?;
     Ok(bytes)
 }

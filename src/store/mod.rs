@@ -4,7 +4,7 @@
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
 mod account_page;
-mod history;
+pub(crate) mod history;
 pub(crate) mod moving;
 mod people;
 pub mod postgres;

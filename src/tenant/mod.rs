@@ -1,6 +1,7 @@
 //! Whose data it is: accounts, their programs, their tokens, and who may look at them in a browser. Every door to data asks for one
 //! of these ids first.
 
+pub mod password;
 mod user;
 
 use std::collections::BTreeSet;

@@ -108,6 +108,8 @@ impl Teller {
     }
 }
 
+impl std::error::Error for OidcRefusal {}
+
 impl fmt::Display for OidcRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.reason {

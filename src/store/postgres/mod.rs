@@ -20,6 +20,7 @@ mod connection;
 mod contacts;
 mod deciding;
 mod finding;
+mod history;
 mod import_connection;
 mod import_tx;
 mod keeping;
@@ -552,5 +553,3 @@ fn node_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", host.trim(), std::process::id())
 }
-
-impl crate::store::History for PostgresStore {}

@@ -23,6 +23,7 @@ mod connection;
 mod contacts;
 mod directory;
 mod finding;
+mod history;
 mod import_tx;
 mod keeping;
 mod lanes;
@@ -563,5 +564,3 @@ async fn blocking<T: Send + 'static>(
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
 }
-
-impl crate::store::History for SqliteStore {}
