@@ -1,8 +1,9 @@
 //! A person at a browser: opens pages, clicks what has a name, types into what has a label, reads what is there.
 //!
 //! Whatever is looked for is waited for, for a bounded time, on the page's own state; so is what `wait_for` names. Nothing is found by
-//! its id or class: what has no label is not there, as for somebody who listens to the page. When the browser is closed, its console must have
-//! been silent: what a page's content security policy stopped, or a script threw, fails the test.
+//! its id or class: what has no label is not there, as for somebody who listens to the page. When the browser is closed, nothing may have been
+//! wrong with the pages that were looked at, and its console must have been silent: what a page's content security policy stopped, or a script
+//! threw, fails the test.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ const CLICKABLE: &str = "a[href], button, summary, input:is([type=submit], [type
 const FIELDS: &str = "input:not([type=hidden], [type=submit], [type=button]), select, textarea";
 
 /// Elements of a kind by the name that they have on the page; all names, for who does not find his.
-/// A part of the page is a row, an item, a group or a section, the smallest that has these words.
+/// A part of the page is a row, an item, a group or a section, the smallest that has these words and something of the name.
 const FIND: &str = r"
     const [kinds, wanted, part] = arguments;
     const plain = (text) => (text ?? '').replace(/\s+/g, ' ').trim();
@@ -52,20 +53,23 @@ const FIND: &str = r"
         if (element.matches('input')) return element.value;
         return plain(bare(element)) || element.querySelector('img[alt]')?.alt || element.title;
     };
-    let root = document;
-    if (part) {
-        const parts = [...document.querySelectorAll('tr, li, dt, dd, fieldset, form, article, section, dialog, details')];
-        const within = parts.filter((element) => plain(element.textContent).includes(part));
-        root = within.sort((one, other) => one.textContent.length - other.textContent.length)[0];
-        if (!root) return { found: [], names: [`(no part of the page has '${part}')`] };
-    }
-    const there = [...root.querySelectorAll(kinds)].filter((element) => element.checkVisibility({ visibilityProperty: true }));
-    const named = there.map((element) => ({ element, name: plain(name(element)) }));
-    const exact = named.filter((one) => one.name === wanted);
-    let found = exact.length ? exact : named.filter((one) => one.name.includes(wanted));
-    // The same link may stand at two places.
-    if (found.every((one) => one.element.href && one.element.href === found[0].element.href)) found = found.slice(0, 1);
-    return { found: found.map((one) => one.element), names: named.map((one) => one.name) };
+    const search = (root) => {
+        const there = [...root.querySelectorAll(kinds)].filter((element) => element.checkVisibility({ visibilityProperty: true }));
+        const named = there.map((element) => ({ element, name: plain(name(element)) }));
+        const exact = named.filter((one) => one.name === wanted);
+        let found = exact.length ? exact : named.filter((one) => one.name.includes(wanted));
+        // What is opened by a word may have the same word within.
+        if (found.length > 1) found = found.filter((one) => !one.element.matches('details[open] > summary'));
+        // The same link may stand at two places.
+        if (found.every((one) => one.element.href && one.element.href === found[0].element.href)) found = found.slice(0, 1);
+        return { found: found.map((one) => one.element), names: named.map((one) => one.name) };
+    };
+    if (!part) return search(document);
+    const parts = [...document.querySelectorAll('tr, li, dt, dd, fieldset, form, article, section, dialog, details')]
+        .filter((element) => plain(element.textContent).includes(part))
+        .sort((one, other) => one.textContent.length - other.textContent.length);
+    const searched = parts.map(search);
+    return searched.find((one) => one.found.length) ?? searched[0] ?? { found: [], names: [`(no part has '${part}')`] };
 ";
 
 /// What is wider than the page, if the page can be pushed sideways.
@@ -103,6 +107,8 @@ pub(crate) struct Browser {
     are_scripts_on: Cell<bool>,
     /// What the console has said and nobody expected.
     complaints: RefCell<Vec<String>>,
+    /// What was wrong with pages that were looked at.
+    blemishes: RefCell<Vec<String>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -111,7 +117,13 @@ impl Browser {
     pub(crate) fn start() -> Browser {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let session = Session::start();
-        let browser = Browser { session, are_scripts_on: Cell::new(true), complaints: RefCell::default(), _turn: turn };
+        let browser = Browser {
+            session,
+            are_scripts_on: Cell::new(true),
+            complaints: RefCell::default(),
+            blemishes: RefCell::default(),
+            _turn: turn,
+        };
         let downloads = browser.session.directory.join("downloads");
         let allow = json!({ "behavior": "allow", "downloadPath": downloads });
         browser.session.devtools("Browser.setDownloadBehavior", allow);
@@ -287,14 +299,33 @@ impl Browser {
         format!("{role} {}", plain(&name)).trim().to_owned()
     }
 
-    /// The cells of every row of the table with this caption or label, heads too.
+    /// Whether who looks sees where the focus is: an outline or a shadow that is not there without it, on what is itself to be seen.
+    pub(crate) fn is_focus_seen(&self) -> bool {
+        let script = "
+            const at = document.activeElement;
+            const look = () => { const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(at); return [outlineStyle, outlineWidth, boxShadow].join(); };
+            const box = at.getBoundingClientRect();
+            const is_there = box.width > 1 && box.height > 1 && box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight;
+            const focused = look();
+            at.blur();
+            const bare = look();
+            at.focus({ focusVisible: true, preventScroll: true });
+            return is_there && focused !== bare;
+        ";
+        self.script(script, &[]) == true
+    }
+
+    /// The cells of every row of the table with this caption, or in the part of the page that is called so; heads too.
     pub(crate) fn table(&self, caption: &str) -> Vec<Vec<String>> {
         let script = r"
             const [wanted] = arguments;
             const plain = (text) => (text ?? '').replace(/\s+/g, ' ').trim();
-            const by = (table) => document.getElementById(table.getAttribute('aria-labelledby'))?.innerText;
-            const name = (table) => plain(table.getAttribute('aria-label') ?? by(table) ?? table.caption?.innerText);
-            const table = [...document.querySelectorAll('table')].find((table) => name(table).includes(wanted));
+            const by = (part) => document.getElementById(part.getAttribute('aria-labelledby'))?.innerText;
+            const name = (table) => {
+                const part = table.closest('[aria-label], [aria-labelledby]');
+                return plain(table.caption?.innerText ?? part?.getAttribute('aria-label') ?? (part && by(part)));
+            };
+            const table = [...document.querySelectorAll('table')].find((table) => name(table).includes(wanted) && table.checkVisibility());
             return table && [...table.rows].map((row) => [...row.cells].map((cell) => plain(cell.innerText)));
         ";
         let rows = self.patiently(&format!("the table '{caption}'"), || {
@@ -370,10 +401,12 @@ impl Browser {
 
     // The browser itself.
 
+    /// In these colours and this window; nothing moves, so that what is seen is what stays.
     pub(crate) fn show(&self, scheme: Scheme, window: Window) {
         let value = if scheme == Scheme::Light { "light" } else { "dark" };
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.session.devtools("Emulation.setEmulatedMedia", features);
+        let features = [("prefers-color-scheme", value), ("prefers-reduced-motion", "reduce")];
+        let features = features.map(|(name, value)| json!({ "name": name, "value": value }));
+        self.session.devtools("Emulation.setEmulatedMedia", json!({ "features": features }));
         let metrics = match window {
             Window::Wide => json!({ "width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false }),
             Window::Phone => json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true }),
@@ -402,14 +435,16 @@ impl Browser {
         value
     }
 
-    /// A file that was downloaded, once it is there whole.
-    pub(crate) fn downloaded(&self, name: &str) -> Vec<u8> {
+    /// A file that was downloaded, by the beginning and the end of its name, once it is there whole.
+    pub(crate) fn downloaded(&self, begin: &str, end: &str) -> Vec<u8> {
         let folder = self.session.directory.join("downloads");
-        self.patiently(&format!("the download '{name}'"), || {
-            std::fs::read(folder.join(name)).map_err(|_| {
-                let there = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
-                format!("there is {:?}", there.map(|file| file.file_name()).collect::<Vec<_>>())
-            })
+        self.patiently(&format!("the download '{begin}…{end}'"), || {
+            let there = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+            let there: Vec<String> = there.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+            // While it comes it has another name.
+            let found = there.iter().find(|name| name.starts_with(begin) && name.ends_with(end));
+            let file = found.and_then(|name| std::fs::read(folder.join(name)).ok());
+            file.ok_or_else(|| format!("there is {there:?}"))
         })
     }
 
@@ -428,20 +463,19 @@ impl Browser {
         file
     }
 
-    /// Looks at the page in light and dark, wide and on a phone: keeps what it looks like, and says what axe finds, and what is
-    /// wider than a phone.
+    /// Looks at the page in light and dark, wide and on a phone: keeps what it looks like, what axe finds, and what is wider than a
+    /// phone. The test goes on, so that one run tells of all its pages, and fails when the browser is closed.
     pub(crate) fn look(&self, name: &str) {
-        let mut wrong = Vec::new();
         for (scheme, light) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
             for (window, wide) in [(Window::Wide, "wide"), (Window::Phone, "phone")] {
                 self.show(scheme, window);
                 self.screenshot(&format!("{name}-{light}-{wide}"));
                 let found = self.violations().into_iter().chain(self.sideways());
-                wrong.extend(found.map(|what| format!("{light}, {wide}: {what}")));
+                let found = found.map(|what| format!("{name}, {light}, {wide}: {what}"));
+                self.blemishes.borrow_mut().extend(found);
             }
         }
         self.show(Scheme::Light, Window::Wide);
-        assert!(wrong.is_empty(), "{} ({name}):\n{}", self.address(), wrong.join("\n"));
     }
 
     /// What makes the page wider than its window.
@@ -483,16 +517,19 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        let blemishes = self.blemishes.take();
         if std::thread::panicking() {
             let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
             // Its browser may be what failed.
             let shot =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.screenshot(&format!("failed-{test}"))));
-            eprintln!("what was seen last: {shot:?}");
+            eprintln!("what was seen last: {shot:?}\n{}", blemishes.join("\n"));
             return;
         }
         let complaints = self.complaints();
-        assert!(complaints.is_empty(), "the browser's console says\n{}", complaints.join("\n"));
+        let complaints = complaints.iter().map(|complaint| format!("the browser's console says {complaint}"));
+        let wrong: Vec<String> = blemishes.into_iter().chain(complaints).collect();
+        assert!(wrong.is_empty(), "pages that were seen have something wrong:\n{}", wrong.join("\n"));
     }
 }
 

@@ -12,6 +12,11 @@ mod postgres;
 
 mod accessibility;
 mod browser;
+mod doctor;
 mod documenting;
+mod importing;
+mod keyboard;
+mod people;
+mod signing_in;
 mod planted;
 mod webdriver;

@@ -66,8 +66,9 @@ fn what_axe_finds_is_told_with_rule_impact_and_html() {
     assert!(wide.iter().any(|wide| wide.contains("700px")), "{wide:?}");
     // What a field has no label for is not found by a person's name for it.
     assert_eq!(browser.fields(), [""]);
-    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| browser.look("planted")));
-    let told = looked.unwrap_err().downcast::<String>().unwrap();
+    browser.look("planted");
+    let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(browser)));
+    let told = closed.unwrap_err().downcast::<String>().unwrap();
     assert!(told.contains("dark, wide: label (critical)") && told.contains("light, phone: wider than"), "{told}");
 }
 
@@ -127,12 +128,13 @@ fn things_are_done_by_their_labels() {
         <input name=unlabelled placeholder=Unlabelled><p>It is <span id=said></span>\
         <div ondragover='event.preventDefault()' ondrop='event.preventDefault(); said.textContent = event.dataTransfer.files[0].name'>Drop it here</div>\
         <table aria-label=Tokens><tr><th>nightly<td><button name=rotate value=1>Rotate</button><tr><th>weekly<td><button name=rotate value=2>Rotate</button></table>\
+        <section aria-label=Days><table><tr><td>Monday</table></section><details><summary>Remove it</summary><button name=remove value=1>Remove it</button></details>\
         <button name=go value=1>Go</button><a href=/failed.csv>Failed rows</a></form>";
     let browser = Browser::start();
     let address = serve(OPEN, &[("/", PAGE), ("/failed.csv", "a,b\n1,2\n")]);
     browser.open(&address);
     assert_eq!(browser.fields(), ["Name", "Kind of field", "File", "All or nothing", ""]);
-    assert_eq!(browser.clickable(), ["All or nothing", "Rotate", "Rotate", "Go", "Failed rows"]);
+    assert_eq!(browser.clickable(), ["All or nothing", "Rotate", "Rotate", "Remove it", "Go", "Failed rows"]);
     browser.type_into("Name", "Ada");
     browser.type_into("Name", "Bo");
     browser.select("Kind of field", "Whole number");
@@ -152,8 +154,9 @@ fn things_are_done_by_their_labels() {
     browser.drop_file("Drop it here", &dropped);
     browser.wait_for("It is dropped.csv");
     assert_eq!(browser.table("Tokens"), [["nightly", "Rotate"], ["weekly", "Rotate"]]);
+    assert_eq!(browser.table("Days"), [["Monday"]]);
     browser.click("Failed rows");
-    assert_eq!(browser.downloaded("failed.csv"), b"a,b\n1,2\n");
+    assert_eq!(browser.downloaded("failed", ".csv"), b"a,b\n1,2\n");
     browser.click_in("weekly", "Rotate");
     browser.wait_until("the answer", || browser.address().contains('?'));
     let address = browser.address();
