@@ -49,6 +49,8 @@ trait Home: Send + Sync {
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
     fn forsake(&self);
+    /// What is kept of the digests of what was signed, in hex, in the order of acceptance; `-`: nothing.
+    fn body_digests(&self) -> String;
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -71,6 +73,13 @@ impl Home for SqliteHome {
 
     /// Whoever opens the directory knows it.
     fn forsake(&self) {}
+
+    fn body_digests(&self) -> String {
+        let catalogue = rusqlite::Connection::open(self.0.path().join("catalogue.db")).expect("the catalogue");
+        let digests = "SELECT group_concat(iif(body_digest IS NULL, '-', lower(hex(body_digest))), ' ')
+                       FROM (SELECT body_digest FROM command ORDER BY seq)";
+        catalogue.query_row(digests, [], |row| row.get(0)).expect("digests")
+    }
 }
 
 /// The URL of a database.
@@ -98,6 +107,11 @@ impl Home for PostgresHome {
 
     fn forsake(&self) {
         test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
+    }
+
+    fn body_digests(&self) -> String {
+        let digests = "SELECT string_agg(coalesce(encode(body_digest, 'hex'), '-'), ' ' ORDER BY seq) FROM command";
+        test_server::query_in(&self.0, digests).trim().to_owned()
     }
 }
 

@@ -3,7 +3,11 @@
 use super::*;
 use crate::store::CommandQuery;
 
-scenes![a_users_command_is_one_as_any_other, a_sender_that_is_not_there_is_refused];
+scenes![
+    a_users_command_is_one_as_any_other,
+    a_sender_that_is_not_there_is_refused,
+    what_was_sent_is_known_by_its_digest,
+];
 
 /// A request of a user, of the same number as [`request`]'s.
 fn of_user(tenant: &Tenant, number: u8, name: &str) -> NewCommand {
@@ -61,4 +65,19 @@ async fn a_sender_that_is_not_there_is_refused(home: &dyn Home) {
     refused(store.accept(NewCommand { program: other.id, ..of_user(&tenant, 1, "zoë") }).await);
     assert_eq!(store.remembered(TokenNumber::OF_USERS, &[1; 32]).await, Ok(None));
     assert_eq!(claimed_ids(&*store).await, []);
+}
+
+async fn what_was_sent_is_known_by_its_digest(home: &dyn Home) {
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    let large = Payload::text("phone\n".repeat(20_000));
+    let digests = [
+        (Payload::text("phone\n1\n"), Some([0xab; 32])),
+        (Payload::text("phone\n2\n"), None),
+        (large, Some([0x01; 32])),
+    ];
+    for (number, (payload, body_digest)) in (1..).zip(digests) {
+        store.accept(NewCommand { payload, body_digest, ..request(&tenant, number) }).await.expect("accepted");
+    }
+    assert_eq!(home.body_digests(), format!("{} - {}", "ab".repeat(32), "01".repeat(32)));
 }
