@@ -13,14 +13,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Steady, Workers, keep};
-use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings};
+use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings, UserClaim};
+use crate::console::oidc::{self, OidcClient, OidcSettings};
+use crate::console::{self, ConsoleSettings};
 use crate::http::{
     Allowance, BoundedAcceptor, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair,
     connections_within_limit, keep_renewed, router, watch_router,
 };
 use crate::store::moving::Movable;
 use crate::store::postgres::{LEASE_MS_MAX, PostgresMovable, PostgresSettings, PostgresStore};
-use crate::store::secrets::MasterKeySource;
+use crate::store::secrets::{self, DerivedFor, MasterKeySource};
 pub use crate::store::sqlite::backup::Watcher;
 use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored};
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
@@ -235,6 +237,9 @@ pub enum StartError {
     /// The listener's certificate or its key is of no use.
     #[error(transparent)]
     Certificate(#[from] UselessPair),
+    /// What signing in with a provider needs is not there.
+    #[error("{0}")]
+    SignIn(String),
     /// TLS cannot be set up.
     #[error("setting up TLS: {0}")]
     Tls(String),
@@ -267,18 +272,28 @@ impl Service {
     /// Opens the store, and starts workers and listener.
     pub async fn start(settings: &Settings) -> Result<Service, StartError> {
         let tls = tls(settings)?;
+        let oidc = oidc_settings(settings)?;
         let at_address = |reason| StartError::Listen { address: settings.listen, reason };
         let listener = TcpListener::bind(settings.listen).map_err(at_address)?;
         let watch_listener = settings.metrics_listen.map(bind).transpose()?;
         let address = listener.local_addr().map_err(at_address)?;
         let store = open_store(settings, Role::Serve).await?;
+        // For the console's pages.
+        let _oidc = oidc.map(|oidc| oidc_client(oidc, settings)).transpose()?;
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
         let steady = steady_clock();
         let keeper = keep(Arc::clone(&store), kept(settings), Arc::clone(&steady), stopped.clone());
         let clocks = (clock(), steady);
-        let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone()).into_make_service();
+        let console = console::router(
+            Arc::clone(&store),
+            console_settings(settings),
+            (clocks.0.clone(), clocks.1.clone()),
+            stopped.clone(),
+        );
+        let app = router(Arc::clone(&store), http_settings(settings), clocks, stopped.clone(), console);
+        let app = app.into_make_service();
         let headers_within = Duration::from_secs(settings.headers_seconds_max);
         let mut server = axum_server::from_tcp(listener)
             .map_err(at_address)?
@@ -351,6 +366,34 @@ fn tls(settings: &Settings) -> Result<Option<(Arc<Certificate>, TlsAcceptor)>, S
     Ok(Some((certificate, acceptor)))
 }
 
+/// Who signs the console's users in, if a provider is set up for that.
+fn oidc_settings(settings: &Settings) -> Result<Option<OidcSettings>, StartError> {
+    let (Some(issuer), Some(client_id), Some(console_url)) =
+        (&settings.oidc_issuer, &settings.oidc_client_id, &settings.console_url)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(OidcSettings {
+        issuer: issuer.clone(),
+        client_id: client_id.clone(),
+        client_secret: settings.oidc_client_secret.read().map_err(StartError::SignIn)?,
+        user_claim: match settings.oidc_user_claim {
+            UserClaim::Email => oidc::UserClaim::Email,
+            UserClaim::PreferredUsername => oidc::UserClaim::PreferredUsername,
+            UserClaim::Subject => oidc::UserClaim::Subject,
+        },
+        label: settings.oidc_label.clone(),
+        console_url: console_url.clone(),
+        answer_within: oidc::ANSWER_WITHIN,
+    }))
+}
+
+/// The store must be open: then there is a master key.
+fn oidc_client(oidc: OidcSettings, settings: &Settings) -> Result<OidcClient, StoreError> {
+    let key = secrets::MasterKey::load(&master_key(settings))?.derived(DerivedFor::SignInUnderWay)?;
+    Ok(OidcClient::new(oidc, &key))
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|reason| StartError::Listen { address, reason })
 }
@@ -394,6 +437,16 @@ fn http_settings(settings: &Settings) -> HttpSettings {
             requests_per_minute_max: settings.account_requests_per_minute_max,
             uploads_max: settings.account_uploads_max,
         },
+    }
+}
+
+fn console_settings(settings: &Settings) -> ConsoleSettings {
+    ConsoleSettings {
+        url: settings.console_url.clone(),
+        is_tls: settings.tls_certificate.is_some(),
+        file_bytes_max: settings.stream_bytes_max,
+        uploads_max: usize::try_from(settings.streams_max).unwrap_or(usize::MAX),
+        pause_max: Duration::from_secs(settings.body_pause_seconds_max),
     }
 }
 

@@ -24,6 +24,8 @@ pub mod wire;
 pub mod metrics;
 // The HTTP API.
 pub mod http;
+// Pages for people: the console.
+pub mod console;
 // Settings as types.
 pub mod config;
 // The command line.

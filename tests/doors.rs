@@ -18,7 +18,7 @@ struct Room {
 
 /// The doors. A room may always use itself.
 #[rustfmt::skip]
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { name: "contact", uses: &[], closed: &[] },
     Room { name: "tenant", uses: &["contact"], closed: &[] },
     Room { name: "import", uses: &["contact"], closed: &[] },
@@ -33,6 +33,11 @@ const ROOMS: [Room; 13] = [
         uses: &["contact", "tenant", "import", "command", "store", "signature", "problem", "wire", "metrics"],
         closed: &["store::sqlite", "store::postgres", "store::secrets", "command::Workers"],
     },
+    Room {
+        name: "console",
+        uses: &["contact", "tenant", "import", "command", "store", "signature", "wire", "http", "metrics"],
+        closed: &["store::sqlite", "store::postgres", "store::secrets", "command::Workers"],
+    },
     Room { name: "config", uses: &["tenant"], closed: &[] },
     Room {
         name: "cli",
@@ -41,7 +46,7 @@ const ROOMS: [Room; 13] = [
     },
     Room {
         name: "app",
-        uses: &["contact", "tenant", "import", "command", "store", "signature", "problem", "wire", "http", "config"],
+        uses: &["contact", "tenant", "import", "command", "store", "signature", "problem", "wire", "http", "console", "config"],
         closed: &[],
     },
 ];
@@ -56,42 +61,45 @@ const PAIR: [&str; 2] = ["command", "store"];
 /// `src`, files or folders.
 const PLACES: &[(&str, &[&str])] = &[
     ("anstream", &["cli"]),
-    ("askama", &["http"]),
-    ("axum", &["http"]),
+    ("askama", &["http", "console"]),
+    ("axum", &["http", "console"]),
     ("axum_server", &["app.rs", "http/connections.rs", "http/tls.rs"]),
-    ("bytes", &["http"]),
-    ("chacha20poly1305", &["store/secrets.rs"]),
+    ("bytes", &["http", "console"]),
+    ("chacha20poly1305", &["store/secrets.rs", "console/oidc/pending.rs"]),
     ("clap", &["cli"]),
     ("comfy_table", &["cli"]),
     ("encoding_rs", &["import"]),
     ("flate2", &["http"]),
-    ("futures_util", &["store/postgres"]),
-    ("hmac", &["signature"]),
-    ("http_body_util", &["http"]),
+    ("futures_util", &["store/postgres", "console/events.rs"]),
+    ("hmac", &["signature", "store/secrets.rs"]),
+    ("http_body_util", &["http", "console"]),
     ("indicatif", &["cli"]),
+    // Of rustls it is a module's name.
+    ("ring", &["console/oidc", "store/postgres/tls.rs", "http/tls.rs", "http/certificate.rs"]),
     ("rusqlite", &["store/sqlite"]),
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool", &["store/postgres"]),
     ("rustls", &["store/postgres/tls.rs", "http/tls.rs", "http/certificate.rs", "cli/trust.rs"]),
-    ("rustls_native_certs", &["store/postgres/tls.rs"]),
+    ("rustls_native_certs", &["store/postgres/tls.rs", "console/oidc/calls.rs"]),
     ("tokio_postgres_rustls", &["store/postgres"]),
     ("schemars", &["wire", "http/routes"]),
     ("tokio_rustls", &["http/tls.rs"]),
     ("x509_cert", &["http/certificate.rs"]),
-    ("serde", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
-    ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "cli"]),
+    ("serde", &["signature", "problem.rs", "wire", "store", "http", "console", "cli"]),
+    ("serde_json", &["signature", "problem.rs", "wire", "store", "http", "console", "cli"]),
     ("tempfile", &["cli"]),
-    ("tokio", &["command", "store", "http", "cli", "app.rs"]),
+    ("tokio", &["command", "store", "http", "console", "cli", "app.rs"]),
     ("toml", &["config", "cli/column_map.rs"]),
-    ("tracing", &["command", "store", "http", "cli", "app.rs"]),
-    ("ureq", &["cli"]),
+    ("tower_http", &["console"]),
+    ("tracing", &["command", "store", "http", "console", "cli", "app.rs"]),
+    ("ureq", &["cli", "console/oidc"]),
     ("zstd", &["http", "cli"]),
     ("std::fs", &["store", "config", "cli", "http/certificate.rs"]),
-    ("std::net", &["config", "cli", "app.rs", "store/postgres/target.rs"]),
+    ("std::net", &["config", "cli", "app.rs", "store/postgres/target.rs", "console/oidc/calls.rs"]),
 ];
 
 /// Where a clock may be read, and what for. Everywhere else the time is an argument, `now` or `now_ms`.
-const CLOCKS: [(&str, &str); 12] = [
+const CLOCKS: [(&str, &str); 15] = [
     ("app.rs", "the clock that handlers and workers are given"),
     ("cli/client.rs", "how long ago a request was signed that is sent again"),
     ("cli/operator.rs", "an operator's command is an edge"),
@@ -99,6 +107,9 @@ const CLOCKS: [(&str, &str); 12] = [
     ("cli/watch/folder.rs", "for how long a file has not changed"),
     ("cli/watch/job.rs", "how long an import was waited for"),
     ("cli/watch/mod.rs", "for how long a trouble has lasted"),
+    ("console/events.rs", "for how long a page has been told of an import"),
+    ("console/sending.rs", "the id of a command, as in http/imports.rs"),
+    ("console/uploads.rs", "the id of an upload, of the same kind"),
     ("http/answer.rs", "how long an answer took, for the log"),
     ("http/commands.rs", "how long an answer is held back"),
     ("store/postgres/queue.rs", "how often progress is told to the other nodes; leases go by the database's clock"),

@@ -128,6 +128,27 @@ pub(super) struct ServiceArgs {
     /// How long uploaded files are kept after their commands are complete [default: 7]
     #[arg(long, env = "ROSTER_PAYLOADS_KEPT_DAYS", value_name = "N", hide_short_help = true)]
     payloads_kept_days: Option<String>,
+    /// Under which address browsers reach the service, like https://texting.example.edu
+    #[arg(long, env = "ROSTER_CONSOLE_URL", value_name = "URL", hide_short_help = true)]
+    console_url: Option<String>,
+    /// Sign-in by OpenID Connect: the provider's issuer
+    #[arg(long, env = "ROSTER_OIDC_ISSUER", value_name = "URL", hide_short_help = true)]
+    oidc_issuer: Option<String>,
+    /// Sign-in by OpenID Connect: the id under which the provider knows this service
+    #[arg(long, env = "ROSTER_OIDC_CLIENT_ID", value_name = "ID", hide_short_help = true)]
+    oidc_client_id: Option<String>,
+    /// Sign-in by OpenID Connect: the secret that goes with it; better in the variable than as a flag, which others can see
+    #[arg(long, env = "ROSTER_OIDC_CLIENT_SECRET", value_name = "SECRET", hide_short_help = true)]
+    oidc_client_secret: Option<String>,
+    /// Sign-in by OpenID Connect: a file that holds that secret
+    #[arg(long, env = "ROSTER_OIDC_CLIENT_SECRET_FILE", value_name = "FILE", hide_short_help = true)]
+    oidc_client_secret_file: Option<String>,
+    /// Sign-in by OpenID Connect: what names the user: email, preferred_username or sub [default: email]
+    #[arg(long, env = "ROSTER_OIDC_USER_CLAIM", value_name = "CLAIM", hide_short_help = true)]
+    oidc_user_claim: Option<String>,
+    /// Sign-in by OpenID Connect: what stands on the button
+    #[arg(long, env = "ROSTER_OIDC_LABEL", value_name = "TEXT", hide_short_help = true)]
+    oidc_label: Option<String>,
 }
 
 impl GlobalArgs {
@@ -188,6 +209,13 @@ impl ServiceArgs {
             metrics_listen,
             commands_kept_days,
             payloads_kept_days,
+            console_url,
+            oidc_issuer,
+            oidc_client_id,
+            oidc_client_secret,
+            oidc_client_secret_file,
+            oidc_user_claim,
+            oidc_label,
         } = self;
         let mut given = data.given();
         given.extend(present([
@@ -216,6 +244,13 @@ impl ServiceArgs {
             ("metrics_listen", metrics_listen),
             ("commands_kept_days", commands_kept_days),
             ("payloads_kept_days", payloads_kept_days),
+            ("console_url", console_url),
+            ("oidc_issuer", oidc_issuer),
+            ("oidc_client_id", oidc_client_id),
+            ("oidc_client_secret", oidc_client_secret),
+            ("oidc_client_secret_file", oidc_client_secret_file),
+            ("oidc_user_claim", oidc_user_claim),
+            ("oidc_label", oidc_label),
         ]));
         given
     }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::contact::date_time::print_ms;
 use crate::store::Store;
-use crate::tenant::{AccountId, NewToken, ProgramId, Programs, Rotated, Scope, Secret, TokenListing};
+use crate::tenant::{AccountId, NewToken, ProgramId, Programs, Rotated, Scope, Secret, TokenListing, token_of_random};
 
 use super::failure::{Exit, Failure};
 use super::operator::{account_id, name, now_ms, program_id, with_store};
@@ -135,10 +134,9 @@ struct TokenJson<'a> {
 }
 
 impl Minted {
-    /// 128 random bits as 32 lower-case hexadecimal characters, and a UUID v4: vendors' scripts check these lengths.
+    /// 128 random bits for each.
     pub(super) fn new() -> Result<Minted, Failure> {
-        let token = format!("{:032x}", u128::from_be_bytes(random()?));
-        Ok(Minted { token, secret: new_secret()? })
+        Ok(Minted { token: token_of_random(random()?), secret: Secret::of_random(random()?) })
     }
 
     /// Makes a token and keeps it in the store.
@@ -153,11 +151,6 @@ impl Minted {
         store.create_token(account, NewToken { token, name: name.to_owned(), secret, scope }, now_ms()).await?;
         Ok(minted)
     }
-}
-
-fn new_secret() -> Result<Secret, Failure> {
-    let secret = uuid::Builder::from_random_bytes(random()?).into_uuid();
-    Ok(Secret::new(Uuid::to_string(&secret)))
 }
 
 fn random() -> Result<[u8; 16], Failure> {
@@ -258,7 +251,7 @@ fn token_json(listing: &TokenListing) -> TokenJson<'_> {
 
 fn rotate(args: &RotateArgs, global: &GlobalArgs, output: Output) -> Result<(), Failure> {
     let RotateArgs { token, overlap, data } = args;
-    let secret = new_secret()?;
+    let secret = Secret::of_random(random()?);
     let rotate = async |store: Arc<dyn Store>| Ok(store.rotate_token(token, &secret, *overlap, now_ms()).await?);
     let Rotated { name, old_secret_until_ms } = with_store(data, global, rotate)?;
     let until = old_secret_until_ms.map(print_ms);
@@ -303,7 +296,7 @@ mod tests {
     fn tokens_and_secrets_have_the_lengths_that_scripts_check() {
         let Minted { token, secret } = Minted::new().expect("randomness");
         assert!(token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
-        let secret = Uuid::try_parse(secret.expose()).expect("a UUID");
+        let secret = uuid::Uuid::try_parse(secret.expose()).expect("a UUID");
         assert_eq!(secret.get_version_num(), 4);
         assert_eq!(secret.to_string().len(), 36);
     }

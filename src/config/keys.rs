@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::{LEASE_SECONDS_MAX, LogFormat, MasterKey, Settings, Workers};
+use super::web_address::{issuer, origin};
+use super::{ClientSecret, LEASE_SECONDS_MAX, LogFormat, MasterKey, Settings, UserClaim, Workers};
 use crate::tenant::Secret;
 
 /// A setting: its name, how its text is read, and how its value is written in a file.
@@ -17,7 +18,7 @@ pub(super) struct Key {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 38] = [
     Key { name: "data", set: set_data, print: |settings| Some(quoted(&settings.data.to_string_lossy())) },
     Key { name: "database", set: set_database, print: |_| None },
     Key { name: "database_direct", set: set_database_direct, print: |_| None },
@@ -136,6 +137,33 @@ pub(super) const KEYS: [Key; 31] = [
         print: |settings| Some(settings.payloads_kept_days.to_string()),
     },
     Key {
+        name: "console_url",
+        set: |settings, text| origin(text).map(|url| settings.console_url = Some(url)),
+        print: |settings| settings.console_url.as_deref().map(quoted),
+    },
+    Key {
+        name: "oidc_issuer",
+        set: |settings, text| issuer(text).map(|url| settings.oidc_issuer = Some(url)),
+        print: |settings| settings.oidc_issuer.as_deref().map(quoted),
+    },
+    Key {
+        name: "oidc_client_id",
+        set: |settings, text| words(text, 1_000).map(|id| settings.oidc_client_id = Some(id)),
+        print: |settings| settings.oidc_client_id.as_deref().map(quoted),
+    },
+    Key { name: CLIENT_SECRET, set: set_client_secret, print: |_| None },
+    Key {
+        name: "oidc_client_secret_file",
+        set: |settings, text| path(text).map(|path| settings.oidc_client_secret = ClientSecret::File(path)),
+        print: print_client_secret_file,
+    },
+    Key { name: "oidc_user_claim", set: set_user_claim, print: |settings| Some(print_user_claim(settings)) },
+    Key {
+        name: "oidc_label",
+        set: |settings, text| words(text, 100).map(|label| settings.oidc_label = label),
+        print: |settings| Some(quoted(&settings.oidc_label)),
+    },
+    Key {
         name: "log_format",
         set: set_log_format,
         print: |settings| Some(quoted(if settings.log_format == LogFormat::Text { "text" } else { "json" })),
@@ -171,8 +199,11 @@ const PAUSE_SECONDS_MAX: u64 = 120;
 /// The one that is nothing but a secret.
 pub(super) const MASTER_KEY: &str = "master_key";
 
+/// The other one.
+pub(super) const CLIENT_SECRET: &str = "oidc_client_secret";
+
 /// The settings whose values are never repeated: they are secrets, or hold a password.
-pub(super) const SECRETS: [&str; 3] = [MASTER_KEY, "database", "database_direct"];
+pub(super) const SECRETS: [&str; 4] = [MASTER_KEY, CLIENT_SECRET, "database", "database_direct"];
 
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
@@ -283,4 +314,44 @@ fn print_master_key_file(settings: &Settings) -> Option<String> {
         MasterKey::InData | MasterKey::Text(_) => None,
         MasterKey::File(path) => Some(quoted(&path.to_string_lossy())),
     }
+}
+
+/// A line of text for people or machines, as it is.
+fn words(text: &str, characters_max: usize) -> Result<String, String> {
+    let is_line = !text.trim().is_empty() && text.trim() == text && !text.chars().any(char::is_control);
+    if is_line && text.chars().count() <= characters_max {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("it must be a line of 1 to {characters_max} characters, without blanks around it"))
+    }
+}
+
+fn set_client_secret(settings: &mut Settings, text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("it must not be blank; leave it out for a public client".to_owned());
+    }
+    settings.oidc_client_secret = ClientSecret::Text(Secret::new(text.to_owned()));
+    Ok(())
+}
+
+fn print_client_secret_file(settings: &Settings) -> Option<String> {
+    match &settings.oidc_client_secret {
+        ClientSecret::None | ClientSecret::Text(_) => None,
+        ClientSecret::File(path) => Some(quoted(&path.to_string_lossy())),
+    }
+}
+
+const USER_CLAIMS: [(&str, UserClaim); 3] =
+    [("email", UserClaim::Email), ("preferred_username", UserClaim::PreferredUsername), ("sub", UserClaim::Subject)];
+
+fn set_user_claim(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let known = USER_CLAIMS.iter().find(|(name, _)| *name == text);
+    let right = "it must be \"email\", \"preferred_username\" or \"sub\"";
+    settings.oidc_user_claim = known.map(|(_, claim)| *claim).ok_or_else(|| right.to_owned())?;
+    Ok(())
+}
+
+fn print_user_claim(settings: &Settings) -> String {
+    let known = USER_CLAIMS.iter().find(|(_, claim)| *claim == settings.oidc_user_claim);
+    quoted(known.map_or("", |(name, _)| name))
 }

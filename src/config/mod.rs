@@ -6,13 +6,17 @@
 //! This room opens no store and reads no environment: the command line hands over what was given.
 
 mod keys;
+mod sign_in;
+mod web_address;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use keys::{KEYS, MASTER_KEY, SECRETS};
+pub use sign_in::{ClientSecret, UserClaim};
+
+use keys::{CLIENT_SECRET, KEYS, MASTER_KEY, SECRETS};
 
 use crate::tenant::Secret;
 
@@ -79,6 +83,18 @@ pub struct Settings {
     pub commands_kept_days: u64,
     /// How long its upload is kept, in days.
     pub payloads_kept_days: u64,
+    /// Under which address browsers reach the service, like `https://texting.example.edu`: without a path, in lower case.
+    pub console_url: Option<String>,
+    /// Who signs the console's users in by OpenID Connect, exactly as that provider calls itself.
+    pub oidc_issuer: Option<String>,
+    /// As what the provider knows this service.
+    pub oidc_client_id: Option<String>,
+    /// What this service proves that with.
+    pub oidc_client_secret: ClientSecret,
+    /// Which of the provider's words about a person is the name of the user here.
+    pub oidc_user_claim: UserClaim,
+    /// What stands on the button.
+    pub oidc_label: String,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged; `None`: it depends on the command.
@@ -156,6 +172,12 @@ impl Default for Settings {
             lease_seconds: 10,
             commands_kept_days: 30,
             payloads_kept_days: 7,
+            console_url: None,
+            oidc_issuer: None,
+            oidc_client_id: None,
+            oidc_client_secret: ClientSecret::None,
+            oidc_user_claim: UserClaim::Email,
+            oidc_label: "Sign in with your organisation's account".to_owned(),
             log_format: LogFormat::Text,
             log_level: None,
             master_key: MasterKey::InData,
@@ -249,7 +271,7 @@ impl Settings {
             settings.apply(&Place::Flag(one.key), one.key, &one.value)?;
         }
         let names: Vec<&str> = given.iter().map(|one| one.key).collect();
-        one_master_key(&Place::Flag("master_key_file"), &names)?;
+        one_of_each_pair(Place::Flag, &names)?;
         settings.check_together()?;
         Ok(settings)
     }
@@ -279,7 +301,7 @@ impl Settings {
             self.apply(&place, known.name, &text)?;
         }
         let names: Vec<&str> = table.keys().map(String::as_str).collect();
-        one_master_key(&place, &names)
+        one_of_each_pair(|_| place.clone(), &names)
     }
 
     fn apply(&mut self, place: &Place, name: &'static str, text: &str) -> Result<(), ConfigError> {
@@ -298,14 +320,12 @@ impl Settings {
                  never come in; it must be at least that"
             )));
         }
-        let (given, lacking) = match (&self.tls_certificate, &self.tls_key) {
-            (Some(_), None) => ("tls_certificate", "tls_key"),
-            (None, Some(_)) => ("tls_key", "tls_certificate"),
-            (Some(_), Some(_)) | (None, None) => return Ok(()),
-        };
-        Err(ConfigError::Disagree(format!(
-            "{given} is given without {lacking}: give both to serve with TLS, or neither"
-        )))
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => return Err(half("tls_certificate", "tls_key")),
+            (None, Some(_)) => return Err(half("tls_key", "tls_certificate")),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        self.check_oidc()
     }
 
     /// A line of the default file, with this value if it is a key's.
@@ -328,10 +348,16 @@ fn wrong(place: &Place, name: &str, value: &str, right: &str) -> ConfigError {
     ConfigError::WrongValue { place: place.clone(), shown, right: right.to_owned() }
 }
 
-/// Two keys in one place would be a guess; in two places the higher one simply wins.
-fn one_master_key(place: &Place, names: &[&str]) -> Result<(), ConfigError> {
-    if names.contains(&MASTER_KEY) && names.contains(&"master_key_file") {
-        return Err(wrong(place, MASTER_KEY, "", "give master_key or master_key_file, not both"));
+fn half(given: &str, lacking: &str) -> ConfigError {
+    ConfigError::Disagree(format!("{given} is given without {lacking}: give both to serve with TLS, or neither"))
+}
+
+/// A secret and a file with it in one place would be a guess; in two places the higher one simply wins.
+fn one_of_each_pair(place: impl Fn(&'static str) -> Place, names: &[&str]) -> Result<(), ConfigError> {
+    for (secret, file) in [(MASTER_KEY, "master_key_file"), (CLIENT_SECRET, "oidc_client_secret_file")] {
+        if names.contains(&secret) && names.contains(&file) {
+            return Err(wrong(&place(file), secret, "", &format!("give {secret} or {file}, not both")));
+        }
     }
     Ok(())
 }
@@ -342,13 +368,13 @@ mod tests {
 
     use super::*;
 
-    fn from_file(text: &str) -> Result<Settings, ConfigError> {
+    pub(super) fn from_file(text: &str) -> Result<Settings, ConfigError> {
         let mut settings = Settings::default();
         settings.apply_file(Path::new("roster.toml"), text)?;
         Ok(settings)
     }
 
-    fn given(key: &'static str, value: &str) -> Given {
+    pub(super) fn given(key: &'static str, value: &str) -> Given {
         Given { key, value: value.to_owned() }
     }
 
@@ -405,7 +431,7 @@ mod tests {
         check_refusal(
             "wrokers = 3",
             expect![
-                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, connections_max, headers_seconds_max, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, streams_max, body_pause_seconds_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, log_format, log_level, master_key, master_key_file"
+                "roster.toml: there is no setting 'wrokers'; there are: data, database, database_direct, listen, tls_certificate, tls_key, metrics_listen, connections_max, headers_seconds_max, workers, freshness_seconds, body_bytes_max, body_bytes_in_flight_max, stream_bytes_max, streams_max, body_pause_seconds_max, queue_max, account_queue_max, token_requests_per_minute_max, account_requests_per_minute_max, token_uploads_max, account_uploads_max, prefer_wait_seconds_max, drain_seconds, lease_seconds, commands_kept_days, payloads_kept_days, console_url, oidc_issuer, oidc_client_id, oidc_client_secret, oidc_client_secret_file, oidc_user_claim, oidc_label, log_format, log_level, master_key, master_key_file"
             ],
         );
         check_refusal(

@@ -79,6 +79,12 @@ impl FieldType {
         FieldType { value, maybe: true }
     }
 
+    /// All types: each value's plain one, then those that may be blank.
+    pub fn all() -> impl Iterator<Item = FieldType> {
+        let plain = ValueType::ALL.into_iter().map(FieldType::plain);
+        plain.chain(ValueType::ALL.into_iter().map(FieldType::maybe))
+    }
+
     /// Reads a type as it is printed; `None` if it is none.
     pub fn parse(printed: &str) -> Option<FieldType> {
         let inner = printed.strip_prefix("Maybe (").and_then(|rest| rest.strip_suffix(')'));

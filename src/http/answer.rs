@@ -99,7 +99,14 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 
 /// The id of a request, for lines of the log about what came of it.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
+pub(crate) struct RequestId(pub(super) String);
+
+impl RequestId {
+    /// Itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Gives the request an id, and its answer the id, the problem document if it was refused, and a line in the log.
 pub(super) async fn finish(mut request: Request, next: Next) -> Response {

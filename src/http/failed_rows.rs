@@ -4,7 +4,7 @@ use std::io::Read;
 
 use axum::response::Response;
 
-use super::answer::{Refused, RequestId};
+use super::answer::Refused;
 use super::parameters::{Parameters, RawParameters};
 use super::path::PathId;
 use super::pieces::{Broken, PieceSender, csv_answer};
@@ -33,17 +33,23 @@ pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: 
     let file = tokio::task::spawn_blocking(move || data.file(&command)).await;
     let file = file.map_err(|_| Refused::Fault("opening a file panicked".to_owned()))??;
     let gone = || Problem::new(Code::PayloadGone, "The file of this import is kept no more");
-    let (file, request) = (file.ok_or_else(gone)?, RequestId(signed.request_id.clone()));
-    Ok(csv_answer(&format!("errors-{id}.csv"), move |sender| {
-        let RequestId(request) = request;
-        match send_all(file, dialect, rows, sender) {
-            Ok(()) => tracing::debug!(request, command = %id, "failed rows sent"),
-            Err(Broken::Left) => tracing::info!(request, command = %id, "failed rows left by their client"),
-            Err(Broken::Store(fault)) => {
-                tracing::error!(incident = request, command = %id, %fault, "failed rows broken off");
-            }
+    Ok(failed_rows_answer((file.ok_or_else(gone)?, dialect), rows, id, signed.request_id))
+}
+
+/// The failed rows of an import's file, sent piece by piece; `request` names the request in the log.
+pub(crate) fn failed_rows_answer(
+    (file, dialect): (Box<dyn Read + Send>, Dialect),
+    rows: FailedRows,
+    id: CommandId,
+    request: String,
+) -> Response {
+    csv_answer(&format!("errors-{id}.csv"), move |sender| match send_all(file, dialect, rows, sender) {
+        Ok(()) => tracing::debug!(request, command = %id, "failed rows sent"),
+        Err(Broken::Left) => tracing::info!(request, command = %id, "failed rows left by their client"),
+        Err(Broken::Store(fault)) => {
+            tracing::error!(incident = request, command = %id, %fault, "failed rows broken off");
         }
-    }))
+    })
 }
 
 fn send_all(

@@ -44,10 +44,12 @@ use crate::problem::{Code, Problem};
 use crate::store::Store;
 use crate::tenant::{Secret, Token};
 use answer::Refused;
+pub(crate) use answer::RequestId;
 pub use certificate::{Certificate, PairFiles, UselessPair, keep_renewed};
 pub use connections::BoundedAcceptor;
 use data::Door;
 pub use descriptors::connections_within_limit;
+pub(crate) use failed_rows::failed_rows_answer;
 pub use health::watch_router;
 use health::{Watched, health};
 pub use limits::Allowance;
@@ -131,12 +133,14 @@ impl HttpState {
 }
 
 /// The HTTP API over a store, as a service for a listener. Beside the clock, the one by which things are forgotten. `stopping` turns
-/// true when the service is to stop.
+/// true when the service is to stop. `beside` are paths that are not the API's, and answer for themselves: their answers have an id and a
+/// line in the log like all.
 pub fn router(
     store: Arc<dyn Store>,
     settings: HttpSettings,
     (clock, steady): (Clock, Clock),
     stopping: watch::Receiver<bool>,
+    beside: Router,
 ) -> Router {
     let watched = Watched { store: Arc::clone(&store), clock: Arc::clone(&clock), stopping: stopping.clone() };
     let state = Arc::new(HttpState::new(store, settings, (clock, steady), stopping));
@@ -144,8 +148,9 @@ pub fn router(
         .merge(routes::router())
         .merge(health(watched))
         .fallback(nowhere)
-        .layer(axum::middleware::from_fn(answer::finish))
         .with_state(state)
+        .merge(beside)
+        .layer(axum::middleware::from_fn(answer::finish))
 }
 
 async fn nowhere(_: Signed) -> Refused {

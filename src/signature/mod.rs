@@ -78,6 +78,18 @@ pub fn explain(token: &str, method: &str, path: &str, body: &[u8], timestamp: &s
     Lines { token, method, path, body, timestamp }.explain()
 }
 
+/// The five lines of the canonical form, lower-cased, as text: for people who compare them with what they have signed. Joined by line feeds they
+/// are the string that is signed.
+#[must_use]
+pub fn canonical(token: &str, method: &str, path: &str, body: &str, timestamp: &str) -> [String; 5] {
+    [token, method, path, body, timestamp].map(|line| {
+        let mut text = String::with_capacity(line.len());
+        // What is lower-cased from text is text.
+        Casing::Full.lower(line.as_bytes(), &mut |lowered| text.push_str(&String::from_utf8_lossy(lowered)));
+        text
+    })
+}
+
 /// How a client spelled what it signed: the closed list of what is accepted, in the order in which it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

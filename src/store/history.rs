@@ -86,6 +86,21 @@ pub struct ImportsQuery {
     pub count: u32,
 }
 
+impl ImportsQuery {
+    /// The newest so many of all.
+    pub fn all(count: u32) -> ImportsQuery {
+        ImportsQuery {
+            program: None,
+            of: ImportsOf::All,
+            from: None,
+            created_from_ms: None,
+            created_before_ms: None,
+            after: None,
+            count,
+        }
+    }
+}
+
 /// What else is known of an import.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImportDetails {

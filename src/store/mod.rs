@@ -16,6 +16,7 @@ mod stock;
 mod together;
 mod token_row;
 mod uploads;
+mod user_row;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]

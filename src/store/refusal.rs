@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use crate::contact::FieldType;
-use crate::tenant::{AccountId, ProgramId};
+use crate::tenant::{AccountId, ProgramId, UserId, UserName};
 
 /// How many variables a program may ever have had.
 pub(crate) const FIELDS_MAX: i64 = 1_000;
@@ -39,6 +39,26 @@ pub(crate) fn token_was_changed() -> StoreError {
 
 pub(crate) fn no_such_token() -> StoreError {
     StoreError::Refused("there is no such token, or it is revoked already".to_owned())
+}
+
+pub(crate) fn no_user(user: UserId) -> StoreError {
+    StoreError::Refused(format!("there is no user {user}"))
+}
+
+pub(crate) fn user_is_there(name: &UserName) -> StoreError {
+    StoreError::Refused(format!("there is a user '{name}' already"))
+}
+
+pub(crate) fn user_is_disabled(user: UserId) -> StoreError {
+    StoreError::Refused(format!("user {user} is disabled"))
+}
+
+pub(crate) fn no_member(user: UserId, account: AccountId) -> StoreError {
+    StoreError::Refused(format!("user {user} is no member of account {account}"))
+}
+
+pub(crate) fn session_is_gone() -> StoreError {
+    StoreError::Refused("the session is over".to_owned())
 }
 
 pub(crate) fn field_is_there(program: ProgramId, name: &str) -> StoreError {

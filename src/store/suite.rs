@@ -49,8 +49,8 @@ trait Home: Send + Sync {
     fn files(&self) -> u64;
     /// Whoever was receiving a file died long ago.
     fn forsake(&self);
-    /// What is kept of the digests of what was signed, in hex, in the order of acceptance; `-`: nothing.
-    fn body_digests(&self) -> String;
+    /// What somebody does who gets at the rows past the store: one statement on the catalogue. Its first number, if it gives one.
+    fn past_the_store(&self, sql: &str) -> i64;
 }
 
 struct SqliteHome(tempfile::TempDir);
@@ -74,11 +74,11 @@ impl Home for SqliteHome {
     /// Whoever opens the directory knows it.
     fn forsake(&self) {}
 
-    fn body_digests(&self) -> String {
+    fn past_the_store(&self, sql: &str) -> i64 {
         let catalogue = rusqlite::Connection::open(self.0.path().join("catalogue.db")).expect("the catalogue");
-        let digests = "SELECT group_concat(iif(body_digest IS NULL, '-', lower(hex(body_digest))), ' ')
-                       FROM (SELECT body_digest FROM command ORDER BY seq)";
-        catalogue.query_row(digests, [], |row| row.get(0)).expect("digests")
+        let mut statement = catalogue.prepare(sql).expect("a statement");
+        let mut rows = statement.query([]).expect("carried out");
+        rows.next().expect("carried out").map_or(0, |row| row.get(0).expect("a number"))
     }
 }
 
@@ -109,9 +109,8 @@ impl Home for PostgresHome {
         test_server::query_in(&self.0, "UPDATE receiving SET touched_ms = 0");
     }
 
-    fn body_digests(&self) -> String {
-        let digests = "SELECT string_agg(coalesce(encode(body_digest, 'hex'), '-'), ' ' ORDER BY seq) FROM command";
-        test_server::query_in(&self.0, digests).trim().to_owned()
+    fn past_the_store(&self, sql: &str) -> i64 {
+        test_server::query_in(&self.0, sql).trim().parse().unwrap_or(0)
     }
 }
 
@@ -166,6 +165,7 @@ mod cancelling;
 mod finding;
 mod keeping;
 mod limits;
+mod people;
 mod reading;
 mod receiving;
 mod senders;

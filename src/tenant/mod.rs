@@ -124,6 +124,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// A new one, of random bytes: a UUID of version 4, because vendors' scripts check that it has 36 characters.
+    pub fn of_random(bytes: [u8; 16]) -> Secret {
+        Secret::new(uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().to_string())
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -190,6 +195,11 @@ pub struct NewToken {
     pub secret: Secret,
     /// What it may do.
     pub scope: Scope,
+}
+
+/// The text of a new token, of random bytes: 32 hexadecimal digits, because vendors' scripts check that it has so many characters.
+pub fn token_of_random(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// A token that may sign requests, with what is needed to check them.

@@ -12,6 +12,7 @@ mod accepting;
 mod away;
 mod chaos;
 mod clients;
+mod console;
 mod correcting;
 mod crashing;
 mod documenting;

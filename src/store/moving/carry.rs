@@ -59,10 +59,10 @@ pub(crate) async fn carry(
         Agreed::Go(id) => id,
     };
     test_point("moving.begun");
-    for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Commands] {
+    for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Users, Part::Memberships] {
         carry_part(source, target, part, &|_| ()).await?;
     }
-    for part in [Part::Columns, Part::Signatures, Part::Keys] {
+    for part in [Part::Columns, Part::Commands, Part::Signatures, Part::Keys] {
         carry_part(source, target, part, &|_| ()).await?;
     }
     let programs = programs(source).await?;
@@ -321,6 +321,12 @@ fn bytes(row: &Row) -> usize {
             }
             Row::Key(key) => key.key.len(),
             Row::Column(column) => column.name.len() + column.field.len(),
-            Row::Account(..) | Row::Program(..) | Row::Field(_) | Row::Token(_) | Row::Signature(_) => 0,
+            Row::Account(..)
+            | Row::Program(..)
+            | Row::Field(_)
+            | Row::Token(_)
+            | Row::User(_)
+            | Row::Membership(_)
+            | Row::Signature(_) => 0,
         }
 }

@@ -4,8 +4,9 @@
 //! A *mark* in both homes says that a move has begun, and that it is complete. In between nobody can serve either of
 //! them; so what was read once is still true later, and a move that was cut off goes on where it was.
 //!
-//! What was put into the console and is no import yet stays behind (`upload`, `upload_use` and its files): it is a day old at most, and
-//! its sender has it.
+//! Sessions of the console, and links that let in once, stay behind: they are short, they let in whoever holds them, and the target is another
+//! service to a browser. Who was signed in signs in again. What was put into the console and is no import yet stays behind, too (`upload`,
+//! `upload_use` and its files): it is a day old at most, and its sender has it.
 
 mod carry;
 mod tally;
@@ -24,7 +25,7 @@ use super::token_row::Unsealed;
 use super::{OpenAs, StoreError};
 use crate::command::{CommandId, Digest};
 use crate::contact::Contact;
-use crate::tenant::{Account, AccountId, Program, ProgramId};
+use crate::tenant::{Account, AccountId, PasswordHash, Program, ProgramId, Role, UserId, UserName};
 
 /// Up to this size an upload goes with its command; a larger one goes in pieces.
 pub(crate) const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -127,6 +128,10 @@ pub(crate) enum Part {
     Fields,
     /// By number; revoked ones too.
     Tokens,
+    /// By number; disabled ones too.
+    Users,
+    /// By user and account.
+    Memberships,
     /// Complete ones first; within each program in the order of acceptance.
     Commands,
     /// Which columns were meant by which fields: by program and name.
@@ -150,6 +155,10 @@ pub(crate) enum Row {
     Field(FieldRow),
     /// A token, with its secret in the open.
     Token(TokenRow),
+    /// Who signs in to the console, with the hash of the password in the open.
+    User(UserRow),
+    /// What a user may do in an account.
+    Membership(MembershipRow),
     /// A command.
     Command(Box<CommandRow>),
     /// What a column of a program's files was said to be.
@@ -195,6 +204,27 @@ pub(crate) struct TokenRow {
     pub(crate) created_ms: i64,
     pub(crate) revoked_ms: Option<i64>,
     pub(crate) last_used_ms: Option<i64>,
+}
+
+/// Who signs in to the console.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UserRow {
+    pub(crate) number: i64,
+    pub(crate) id: UserId,
+    pub(crate) name: UserName,
+    /// It is sealed anew: another home has another key.
+    pub(crate) password: Option<PasswordHash>,
+    pub(crate) created_ms: i64,
+    pub(crate) last_signed_in_ms: Option<i64>,
+    pub(crate) disabled_ms: Option<i64>,
+}
+
+/// What a user may do in an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MembershipRow {
+    pub(crate) user: UserId,
+    pub(crate) account: AccountId,
+    pub(crate) role: Role,
 }
 
 /// A command. Claims and attempts are left behind: nobody is at it.
@@ -284,12 +314,12 @@ pub(crate) struct KeyRow {
 pub(crate) struct Cursor {
     /// Of commands: not complete.
     pub(crate) is_open: bool,
-    /// Accounts, programs, tokens, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
+    /// Accounts, programs, tokens, users, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
     /// program. Signatures and keys: the token's, before all else.
     pub(crate) number: i64,
-    /// The program of fields, commands, columns and keys.
+    /// The program of fields, commands, columns and keys; the user of memberships.
     pub(crate) program: Uuid,
-    /// The signature, the key, or the column's name.
+    /// The signature, the key, the column's name, or the id of a membership's account.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -301,6 +331,8 @@ impl Row {
             Row::Account(number, _) | Row::Program(number, _) => Cursor { number: *number, ..start },
             Row::Field(field) => Cursor { program: field.program.0, number: field.number, ..start },
             Row::Token(token) => Cursor { number: token.number, ..start },
+            Row::User(user) => Cursor { number: user.number, ..start },
+            Row::Membership(row) => Cursor { program: row.user.0, bytes: row.account.0.as_bytes().to_vec(), ..start },
             Row::Command(command) => Cursor {
                 is_open: !matches!(command.state, CommandRowState::Complete { .. }),
                 program: command.program.0,

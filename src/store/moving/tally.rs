@@ -7,13 +7,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::carry::{Pages, programs};
 use super::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, Movable, Part, PayloadRow, Row, SignatureRow, TokenRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Movable, Part, PayloadRow, Row,
+    SignatureRow, TokenRow, UserRow,
 };
 use crate::contact::{Contact, Phone};
 use crate::store::StoreError;
 use crate::store::stock::Stock;
 use crate::store::token_row::{ScopeColumns, Unsealed};
-use crate::tenant::{Account, Program};
+use crate::tenant::{Account, PasswordHash, Program};
 
 /// One kind of rows, on both sides.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +62,8 @@ pub(super) async fn tally(home: &dyn Movable, tell: &(dyn Fn(u64) + Sync)) -> Re
         ("programs", Part::Programs),
         ("fields", Part::Fields),
         ("tokens", Part::Tokens),
+        ("users", Part::Users),
+        ("memberships", Part::Memberships),
         ("columns", Part::Columns),
         ("signatures", Part::Signatures),
         ("idempotency keys", Part::Keys),
@@ -178,6 +181,8 @@ impl Tallier {
             Row::Program(number, program) => self.program(*number, program),
             Row::Field(field) => self.field(field),
             Row::Token(token) => self.token(token),
+            Row::User(user) => self.user(user),
+            Row::Membership(membership) => self.membership(membership),
             Row::Command(command) => self.command(command),
             Row::Signature(signature) => self.signature(signature),
             Row::Key(key) => self.key(key),
@@ -237,6 +242,24 @@ impl Tallier {
         self.number(*created_ms);
         self.maybe(*revoked_ms, Tallier::number);
         self.maybe(*last_used_ms, Tallier::number);
+    }
+
+    fn user(&mut self, user: &UserRow) {
+        let UserRow { number, id, name, password, created_ms, last_signed_in_ms, disabled_ms } = user;
+        self.number(*number);
+        self.bytes(id.0.as_bytes());
+        self.text(name.as_str());
+        self.maybe(password.as_ref().map(PasswordHash::expose), Tallier::text);
+        self.number(*created_ms);
+        self.maybe(*last_signed_in_ms, Tallier::number);
+        self.maybe(*disabled_ms, Tallier::number);
+    }
+
+    fn membership(&mut self, membership: &MembershipRow) {
+        let MembershipRow { user, account, role } = membership;
+        self.bytes(user.0.as_bytes());
+        self.bytes(account.0.as_bytes());
+        self.text(role.as_str());
     }
 
     fn command(&mut self, command: &CommandRow) {

@@ -1,6 +1,7 @@
 //! Moves between all homes: everything is there, works on, and is there once, wherever the move was cut off.
 
 mod failing;
+mod people;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -22,8 +23,12 @@ use crate::store::suite::{
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store, UploadId};
-use crate::tenant::{NewToken, Programs, Scope, Secret, Token, TokenNumber};
+use crate::tenant::{
+    NewSession, NewToken, PasswordHash, Programs, Role, Scope, Secret, TicketDigest, Token, TokenNumber, UserId,
+    UserName,
+};
 use failing::{Failing, cut_off};
+use people::{COOKIE, LINK, fill_people, people_are_not_changed, people_go_on, session_of, user_name};
 
 const CONTACTS: u64 = 130;
 
@@ -134,6 +139,7 @@ async fn fill(store: &dyn Store) -> Filled {
     store.create_token(one.account, limited, NOW).await.expect("a token");
     store.rotate_token("limited", &Secret::new("another".to_owned()), 5_000, NOW).await.expect("rotated");
     store.note_use(one.token, NOW + 3).await.expect("noted");
+    fill_people(store, &one, &two).await;
 
     let added: Vec<Change> = (1..=CONTACTS).map(addition).collect();
     import(store, &one, 1, &added, NOW).await;
@@ -175,6 +181,7 @@ async fn fill(store: &dyn Store) -> Filled {
 
 /// The target goes on as if nothing had happened.
 async fn goes_on(store: &dyn Store, filled: &Filled) {
+    people_go_on(store, filled).await;
     let Filled { one, two, applied, large, cancelled: _, small, keyed, of_user: _, upload: _ } = filled;
     // What was applied is not cancelled as if it had never run.
     assert_eq!(store.cancel(one.account, *applied, "someone", NOW).await, Ok(Some(Cancellation::Asked)));
@@ -246,6 +253,10 @@ async fn seen(store: &dyn Store, filled: &Filled) -> String {
         let secrets = token.as_ref().map(|token| (token.secret.expose().to_owned(), old(token)));
         seen += &format!("{token:?} {secrets:?}\n");
     }
+    for user in store.users().await.expect("users") {
+        let password = store.password(user.id).await.expect("readable");
+        seen += &format!("{user:?} {:?}\n", password.as_ref().map(PasswordHash::expose));
+    }
     for tenant in [one, two] {
         seen += &format!("{:?}\n", store.schema(tenant.account, tenant.program).await.expect("a schema"));
         seen += &format!("{:?}\n", contacts(store, tenant).await);
@@ -275,6 +286,7 @@ async fn everything_is_moved(source: Home, target: Home) {
     let lines = moved(&source, &target).await;
     let rows = |what: &str| lines.iter().find(|line| line.what == what).map(|line| line.target.rows);
     assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(4)));
+    assert_eq!((rows("users"), rows("memberships")), (Some(3), Some(4)));
     assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(10), Some(1)));
     assert_eq!(rows("columns"), Some(3));
     assert_eq!(rows(&format!("contacts of {}", filled.one.program)), Some(CONTACTS + 1));
@@ -299,6 +311,13 @@ async fn everything_is_moved(source: Home, target: Home) {
     let cancelled = store.cancel(filled.one.account, filled.small, "someone", NOW).await;
     assert!(matches!(cancelled, Err(StoreError::Unavailable(_))));
     assert_eq!(store.claim(Reach::Any, NOW).await.expect("answered"), None);
+    people_are_not_changed(&*store, &filled).await;
+    // Who looks at it there may still do so.
+    let session = store.session(COOKIE, NOW).await.expect("readable").expect("the session");
+    store
+        .create_session(NewSession { digest: LINK, ..session_of(session.user, &filled.one) }, NOW)
+        .await
+        .expect("begun");
     drop(store);
     assert!(source.open_as(OpenAs::Operator).await.is_err_and(|error| error.to_string().contains("work there")));
 
@@ -417,7 +436,7 @@ async fn a_difference_is_told_and_the_target_stays_closed() {
     let store = source.open().await;
     fill(&*store).await;
     drop(store);
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 10, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 12, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     drop(failing);
     let Home::Database(url) = &target else { unreachable!() };
@@ -447,6 +466,11 @@ async fn nodes_that_run_heed_a_move_from_their_database() {
     assert!(matches!(node.accept(request(&filled.two, 202)).await, Err(StoreError::Unavailable(_))));
     // It answers questions, and does not note who asked; what is past its time stays, too.
     node.note_use(filled.one.token, NOW + HOUR).await.expect("passed over");
+    people_are_not_changed(&*node, &filled).await;
+    let ada = node.session(COOKIE, NOW).await.expect("readable").expect("the session").user;
+    let other = NewSession { digest: TicketDigest([3; 32]), ..session_of(ada, &filled.one) };
+    node.create_session(other, NOW + 9).await.expect("begun");
+    assert_eq!(node.users().await.expect("users")[1].last_signed_in_ms, Some(NOW + 3), "it is not noted");
     let past = Past { payloads_before_ms: NOW + HOUR, commands_before_ms: NOW + HOUR };
     assert_eq!(node.forget(past, 100).await, Ok(Forgotten { uploads: 0, commands: 0 }));
     assert_eq!(node.claim(Reach::Any, NOW).await.expect("answered"), None);
@@ -467,9 +491,13 @@ async fn nodes_that_run_let_nobody_into_a_half_filled_database() {
     let filled = fill(&*store).await;
     drop(store);
     let node = target.open().await;
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 7, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 9, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     assert_eq!(node.token("token of One").await, Ok(None));
+    let ada = node.user_by_name(&user_name("ada@example.edu")).await.expect("readable").expect("the user").id;
+    let refusal = node.create_session(session_of(ada, &filled.one), NOW).await;
+    assert!(matches!(refusal, Err(StoreError::Unavailable(_))), "{refusal:?}");
+    assert_eq!(node.session(COOKIE, NOW).await, Ok(None));
     assert!(matches!(node.accept(request(&filled.one, 201)).await, Err(StoreError::Unavailable(_))));
     assert_eq!(node.claim(Reach::Any, NOW).await.expect("answered"), None);
     moved(&source, &target).await;
@@ -510,6 +538,10 @@ async fn every_column_is_known() {
     expect![[r#"
         account: number id name created_ms
         command: seq id account program from_name created_ms payload_bytes options state attempt claimed_ms finished_ms trace report cancelled_by file_removed token body_digest
+        console_link: digest person until_ms
+        console_membership: person account role
+        console_session: digest person account until_ms idle_until_ms
+        console_user: number id name password created_ms last_signed_in_ms disabled_ms
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
         mapped_column: program name field remembered_ms
@@ -536,6 +568,10 @@ async fn every_column_is_known() {
     expect![[r#"
         account: id number name created_ms
         command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed body_digest
+        console_link: digest person until_ms
+        console_membership: person account role
+        console_session: digest person account until_ms idle_until_ms
+        console_user: id number name password created_ms last_signed_in_ms disabled_ms
         contact: program number salt phone created_ms updated_ms active customer_id profile times
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms

@@ -477,7 +477,7 @@ fn token_row(row: &Row) -> Result<TokenRow, tokio_postgres::Error> {
     })
 }
 
-async fn account_exists(client: &Client, account: AccountId) -> Result<(), StoreError> {
+pub(super) async fn account_exists(client: &Client, account: AccountId) -> Result<(), StoreError> {
     let found = client
         .query_typed_opt("SELECT 1 FROM account WHERE id = $1", &[(&account.0, Type::UUID)])
         .await

@@ -39,6 +39,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0008_limits.sql"), works_with: 7 },
     // What is compressed there, is so behind the statements of any node.
     Step { sql: include_str!("../../../migrations/postgres/0009_compressing.sql"), works_with: 7 },
+    // Tables of their own, which older nodes do not look at.
+    Step { sql: include_str!("../../../migrations/postgres/0010_people.sql"), works_with: 7 },
     // Who does not know of uploads does not come upon them, and carries out what a user sent as what a token did.
     Step { sql: include_str!("../../../migrations/postgres/0011_uploads.sql"), works_with: 7 },
 ];

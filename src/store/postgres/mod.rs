@@ -27,6 +27,7 @@ mod migration;
 mod moving;
 mod notice;
 mod payloads;
+mod people;
 mod queue;
 mod receiving;
 mod session;
@@ -552,5 +553,4 @@ fn node_name() -> String {
     format!("{}:{}", host.trim(), std::process::id())
 }
 
-impl crate::store::People for PostgresStore {}
 impl crate::store::History for PostgresStore {}

@@ -405,7 +405,7 @@ pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
 }
 
-fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), StoreError> {
+pub(super) fn account_exists(catalogue: &Connection, account: AccountId) -> Result<(), StoreError> {
     let exists: bool = catalogue
         .query_row("SELECT EXISTS (SELECT 1 FROM account WHERE id = ?1)", [account.0.as_bytes().as_slice()], |row| {
             row.get(0)

@@ -16,6 +16,7 @@ pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0003_cancelling.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0006_keeping.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0007_tokens.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0010_people.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0011_uploads.sql"),
 ];
 

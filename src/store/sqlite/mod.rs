@@ -30,6 +30,7 @@ mod loading;
 mod migration;
 mod moving;
 mod payloads;
+mod people;
 mod places;
 mod programs;
 mod queue;
@@ -563,5 +564,4 @@ async fn blocking<T: Send + 'static>(
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
 }
 
-impl crate::store::People for SqliteStore {}
 impl crate::store::History for SqliteStore {}

@@ -9,13 +9,14 @@ use super::super::{accounts, contacts};
 use crate::command::{CommandId, Digest};
 use crate::store::StoreError;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, Part, PayloadRow, Row, SMALL_BYTES_MAX,
-    SignatureRow, TokenRow,
+    ColumnRow, CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row,
+    SMALL_BYTES_MAX, SignatureRow, TokenRow, UserRow,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
 use crate::store::token_row::{OldColumns, ScopeColumns, Unsealed};
-use crate::tenant::{Account, AccountId, ProgramId};
+use crate::store::user_row::{open_password, parse_name, parse_role};
+use crate::tenant::{Account, AccountId, ProgramId, UserId};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -39,6 +40,8 @@ pub(super) async fn page(
         | Part::Programs
         | Part::Fields
         | Part::Tokens
+        | Part::Users
+        | Part::Memberships
         | Part::Columns
         | Part::Signatures
         | Part::Keys => plain(tx.client(), key, part, after, rows_max).await?,
@@ -61,6 +64,8 @@ async fn plain(
     let Cursor { is_open: _, number, program, bytes } = after;
     let rows_max = i64::from(rows_max);
     let text = String::from_utf8_lossy(bytes);
+    // Before the first page it is that of nobody.
+    let account = uuid::Uuid::from_slice(bytes).unwrap_or_default();
     let (number, program, rows_max) =
         ((number as _, Type::INT8), (program as _, Type::UUID), (&rows_max as _, Type::INT8));
     let programs = format!("SELECT {PROGRAM_COLUMNS}, number FROM program WHERE number > $1 ORDER BY number LIMIT $2");
@@ -77,6 +82,16 @@ async fn plain(
              FROM token
              WHERE number > $1 ORDER BY number LIMIT $2",
             vec![number, rows_max],
+        ),
+        Part::Users => (
+            "SELECT number, id, name, password, created_ms, last_signed_in_ms, disabled_ms FROM console_user
+             WHERE number > $1 ORDER BY number LIMIT $2",
+            vec![number, rows_max],
+        ),
+        Part::Memberships => (
+            "SELECT person, account, role FROM console_membership
+             WHERE (person, account) > ($1, $2) ORDER BY person, account LIMIT $3",
+            vec![program, (&account as _, Type::UUID), rows_max],
         ),
         Part::Signatures => (
             "SELECT token, signature, command, request_digest, remember_until_ms FROM signature
@@ -104,6 +119,8 @@ async fn plain(
             Part::Programs => Ok(Row::Program(cell(row, 9)?, read_program(row)?)),
             Part::Fields => read_field(row),
             Part::Tokens => read_token(row, key),
+            Part::Users => read_user(row, key),
+            Part::Memberships => read_membership(row),
             Part::Signatures => read_signature(row),
             Part::Keys => read_key(row),
             Part::Columns => read_column(row),
@@ -200,6 +217,8 @@ pub(super) async fn reached(client: &Client, part: Part) -> Result<u64, StoreErr
         Part::Programs => ("SELECT count(*) FROM program", None),
         Part::Fields => ("SELECT count(*) FROM field", None),
         Part::Tokens => ("SELECT count(*) FROM token", None),
+        Part::Users => ("SELECT count(*) FROM console_user", None),
+        Part::Memberships => ("SELECT count(*) FROM console_membership", None),
         Part::Commands => ("SELECT count(*) FROM command", None),
         Part::Signatures => ("SELECT count(*) FROM signature", None),
         Part::Keys => ("SELECT count(*) FROM idempotency_key", None),
@@ -249,6 +268,19 @@ fn read_token(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
     }))
 }
 
+fn read_user(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
+    let (id, sealed) = (UserId(cell(row, 1)?), cell::<Option<&[u8]>>(row, 3)?);
+    Ok(Row::User(UserRow {
+        number: cell(row, 0)?,
+        id,
+        name: parse_name(cell(row, 2)?)?,
+        password: sealed.map(|sealed| open_password(key, id, sealed)).transpose()?,
+        created_ms: cell(row, 4)?,
+        last_signed_in_ms: cell(row, 5)?,
+        disabled_ms: cell(row, 6)?,
+    }))
+}
+
 fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
     let state = match (cell(row, 9)?, cell(row, 10)?, cell(row, 11)?) {
         (Some(finished_ms), Some(trace), Some(report)) => CommandRowState::Complete { finished_ms, trace, report },
@@ -276,6 +308,14 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
         state,
         payload,
     })))
+}
+
+fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Membership(MembershipRow {
+        user: UserId(cell(row, 0)?),
+        account: AccountId(cell(row, 1)?),
+        role: parse_role(cell(row, 2)?)?,
+    }))
 }
 
 fn read_column(row: &SqlRow) -> Result<Row, StoreError> {

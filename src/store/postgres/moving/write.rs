@@ -10,11 +10,13 @@ use super::super::connection::{self, Context, Lent};
 use crate::contact::Contact;
 use crate::store::StoreError;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, Part, PayloadRow, Row, SignatureRow, TokenRow, unwrapped,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row, SignatureRow,
+    TokenRow, UserRow, unwrapped,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
 use crate::store::token_row::OldColumns;
+use crate::store::user_row::seal_password;
 use crate::tenant::{Account, Program, ProgramId};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -41,6 +43,13 @@ pub(super) async fn write(client: &Client, key: &MasterKey, part: Part, rows: Ve
         }
         Part::Tokens => {
             tokens(client, key, &unwrapped(rows, |row| if let Row::Token(row) = row { Some(row) } else { None })?).await
+        }
+        Part::Users => {
+            users(client, key, &unwrapped(rows, |row| if let Row::User(row) = row { Some(row) } else { None })?).await
+        }
+        Part::Memberships => {
+            memberships(client, &unwrapped(rows, |row| if let Row::Membership(row) = row { Some(row) } else { None })?)
+                .await
         }
         Part::Commands => {
             let commands = unwrapped(rows, |row| if let Row::Command(row) = row { Some(*row) } else { None })?;
@@ -166,6 +175,41 @@ async fn tokens(client: &Client, key: &MasterKey, rows: &[TokenRow]) -> Result<(
             (&column(&old, |old| old.sealed.as_deref()), Type::BYTEA_ARRAY),
             (&column(&old, |old| old.until_ms), Type::INT8_ARRAY),
             (&column(rows, |row| row.last_used_ms), Type::INT8_ARRAY),
+        ],
+    )
+    .await
+}
+
+async fn users(client: &Client, key: &MasterKey, rows: &[UserRow]) -> Result<(), StoreError> {
+    let seal = |row: &UserRow| row.password.as_ref().map(|password| seal_password(key, row.id, password)).transpose();
+    let sealed: Vec<Option<Vec<u8>>> = rows.iter().map(seal).collect::<Result<_, _>>()?;
+    execute(
+        client,
+        "INSERT INTO console_user (number, id, name, password, created_ms, last_signed_in_ms, disabled_ms)
+           OVERRIDING SYSTEM VALUE
+         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[])",
+        &[
+            (&column(rows, |row| row.number), Type::INT8_ARRAY),
+            (&column(rows, |row| row.id.0), Type::UUID_ARRAY),
+            (&column(rows, |row| row.name.as_str()), Type::TEXT_ARRAY),
+            (&sealed, Type::BYTEA_ARRAY),
+            (&column(rows, |row| row.created_ms), Type::INT8_ARRAY),
+            (&column(rows, |row| row.last_signed_in_ms), Type::INT8_ARRAY),
+            (&column(rows, |row| row.disabled_ms), Type::INT8_ARRAY),
+        ],
+    )
+    .await
+}
+
+async fn memberships(client: &Client, rows: &[MembershipRow]) -> Result<(), StoreError> {
+    execute(
+        client,
+        "INSERT INTO console_membership (person, account, role)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])",
+        &[
+            (&column(rows, |row| row.user.0), Type::UUID_ARRAY),
+            (&column(rows, |row| row.account.0), Type::UUID_ARRAY),
+            (&column(rows, |row| row.role.as_str()), Type::TEXT_ARRAY),
         ],
     )
     .await
@@ -377,7 +421,7 @@ pub(super) async fn stock(client: &Lent, program: ProgramId, stock: Stock) -> Re
 
 /// What is made from now on gets numbers that nobody has; and the planner learns what is there.
 pub(super) async fn settle(client: &Client) -> Result<(), StoreError> {
-    for table in ["account", "program", "token"] {
+    for table in ["account", "program", "token", "console_user"] {
         let sql = format!(
             "SELECT setval(pg_get_serial_sequence('{table}', 'number'), coalesce(max(number), 1), max(number) IS NOT NULL)
              FROM {table}"
@@ -386,7 +430,8 @@ pub(super) async fn settle(client: &Client) -> Result<(), StoreError> {
     }
     client
         .batch_execute(
-            "ANALYZE account, program, field, token, lane, command, signature, idempotency_key, mapped_column, stock, contact",
+            "ANALYZE account, program, field, token, console_user, console_membership, lane, command, signature,
+               idempotency_key, mapped_column, stock, contact",
         )
         .await
         .context(|| "measuring the tables")

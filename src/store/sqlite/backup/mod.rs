@@ -133,8 +133,12 @@ pub fn backup(settings: &BackupSettings, watcher: Watcher<'_>) -> Result<BackedU
         migration::migrate(catalogue, &to.join(CATALOGUE), migration::CATALOGUE)?;
         catalogue.execute_batch("BEGIN").context(|| "mending the copied catalogue")?;
         backed_up.commands_again = before.mend(catalogue, &to.join(PROGRAMS))?;
+        // Whoever signed out since then, or was thrown out, must not be in again when the copy is put in place. And what is no import yet is
+        // not copied: it is a day old at most, and its sender has it.
         catalogue
-            .execute_batch("DELETE FROM upload_use; DELETE FROM upload; COMMIT")
+            .execute_batch(
+                "DELETE FROM console_session; DELETE FROM console_link; DELETE FROM upload_use; DELETE FROM upload; COMMIT",
+            )
             .context(|| "mending the copied catalogue")?;
         let known = commands(catalogue)?;
         backed_up.commands = known.len() as u64;

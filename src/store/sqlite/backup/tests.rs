@@ -202,3 +202,35 @@ fn a_manifest_does_not_lead_out_of_the_directory() {
         assert!(!entry(path).has_a_place(), "{path}");
     }
 }
+
+/// A copy that is put in place lets nobody in again who had signed out since.
+#[test]
+fn users_are_copied_and_nobody_is_in_who_was() {
+    use crate::store::People;
+    use crate::tenant::{NewSession, PasswordHash, Role, TicketDigest, UserName};
+    let (data, to, back) = (directory(), directory(), directory());
+    let (cookie, link) = (TicketDigest([1; 32]), TicketDigest([2; 32]));
+    let name = UserName::parse("ada").expect("a name");
+    let password = PasswordHash::new("$argon2id$of ada".to_owned());
+    let to = to.path().join("copy");
+    let (done, _) = backed_up(data.path(), &to, |runtime, store, program| {
+        runtime.block_on(async {
+            let ada = store.create_user(&name, NOW).await.expect("a user").id;
+            store.set_password(ada, Some(&password)).await.expect("set");
+            store.set_role(ada, program.account, Some(Role::Editor)).await.expect("set");
+            let (account, until_ms) = (program.account, NOW + 1_000);
+            let session = NewSession { digest: cookie, user: ada, account, until_ms, idle_until_ms: until_ms };
+            store.create_session(session, NOW).await.expect("begun");
+            store.create_link(link, ada, until_ms).await.expect("a link");
+        });
+    });
+    done.expect("backed up");
+    let store = restored(&to, &back.path().join("data"));
+    runtime().block_on(async {
+        assert_eq!(store.session(cookie, NOW).await, Ok(None));
+        assert_eq!(store.link_holds(link, NOW).await, Ok(false));
+        let ada = store.user_by_name(&name).await.expect("readable").expect("the user");
+        assert_eq!(ada.memberships.iter().map(|of| of.role).collect::<Vec<_>>(), [Role::Editor]);
+        assert_eq!(store.password(ada.id).await, Ok(Some(password.clone())));
+    });
+}

@@ -10,8 +10,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use self::read::{read_account, read_column, read_command, read_field, read_key, read_signature, read_token, select};
-use self::write::{add_applied, add_command, add_contacts, add_plain, add_token};
+use self::read::{
+    memberships, read_account, read_column, read_command, read_field, read_key, read_signature, read_token, select,
+    users,
+};
+use self::write::{add_applied, add_command, add_contacts, add_plain, add_token, add_user};
 use super::accounts::{PROGRAM_COLUMNS, find_program, read_program, uuid};
 use super::connection::Context;
 use super::directory::{CATALOGUE, ServingLock, lock_to_serve, make_directories, open_catalogue};
@@ -21,11 +24,12 @@ use super::{blocking, contacts};
 use crate::store::StoreError;
 use crate::store::moving::{
     CommandRow, CommandRowState, Cursor, Direction, Mark, Movable, PIECE_BYTES, Part, PayloadRow, Row, SMALL_BYTES_MAX,
-    TokenRow, unwrapped,
+    TokenRow, UserRow, unwrapped,
 };
 use crate::store::secrets::{MasterKey, MasterKeySource};
 use crate::store::stock::Stock;
 use crate::store::token_row::{OldColumns, Unsealed};
+use crate::store::user_row::seal_password;
 use crate::tenant::ProgramId;
 
 /// The page cache while contacts are written: their keys come in no order.
@@ -118,8 +122,10 @@ impl Movable for SqliteMovable {
         self.work(|files| {
             let rows: bool = files
                 .catalogue
-                .query_row("SELECT EXISTS (SELECT 1 FROM account)", [], |row| row.get(0))
-                .context(|| "looking for accounts")?;
+                .query_row("SELECT EXISTS (SELECT 1 FROM account) OR EXISTS (SELECT 1 FROM console_user)", [], |row| {
+                    row.get(0)
+                })
+                .context(|| "looking for accounts and users")?;
             Ok(rows || files.programs.any()? || files.payloads.any()?)
         })
         .await
@@ -276,6 +282,8 @@ impl Files {
                 read_field,
             ),
             Part::Tokens => self.tokens(*number, rows_max),
+            Part::Users => users(catalogue, &self.key, *number, rows_max),
+            Part::Memberships => memberships(catalogue, (program, bytes), rows_max),
             Part::Commands => self.commands(after, rows_max),
             Part::Signatures => select(
                 catalogue,
@@ -405,6 +413,8 @@ impl Files {
             Part::Programs => count("program")?,
             Part::Fields => count("field")?,
             Part::Tokens => count("token")?,
+            Part::Users => count("console_user")?,
+            Part::Memberships => count("console_membership")?,
             Part::Commands => count("command")?,
             Part::Signatures => count("signature")?,
             Part::Keys => count("idempotency_key")?,
@@ -444,9 +454,23 @@ impl Files {
                 }
                 self.write_catalogue(|tx| tokens.iter().try_for_each(|(sealed, token)| add_token(tx, token, sealed)))
             }
-            Part::Accounts | Part::Programs | Part::Fields | Part::Columns | Part::Signatures | Part::Keys => {
-                self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row)))
+            Part::Users => {
+                let users = unwrapped(rows, |row| if let Row::User(row) = row { Some(row) } else { None })?;
+                let seal = |user: &UserRow| {
+                    user.password.as_ref().map(|password| seal_password(&self.key, user.id, password)).transpose()
+                };
+                let sealed: Vec<Option<Vec<u8>>> = users.iter().map(seal).collect::<Result<_, _>>()?;
+                self.write_catalogue(|tx| {
+                    users.iter().zip(&sealed).try_for_each(|(user, sealed)| add_user(tx, user, sealed.as_deref()))
+                })
             }
+            Part::Accounts
+            | Part::Programs
+            | Part::Fields
+            | Part::Memberships
+            | Part::Columns
+            | Part::Signatures
+            | Part::Keys => self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row))),
         }
     }
 

@@ -1,16 +1,19 @@
 //! Rows out of a data directory: what a row of SQL is in a move.
 
-use rusqlite::{Connection, Params, Row as SqlRow};
+use rusqlite::{Connection, Params, Row as SqlRow, params};
 
 use super::super::accounts::uuid;
 use super::super::connection::Context;
 use crate::command::CommandId;
 use crate::store::StoreError;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
+    UserRow,
 };
+use crate::store::secrets::MasterKey;
 use crate::store::token_row::{ScopeColumns, Unsealed};
-use crate::tenant::{Account, AccountId, ProgramId, Secret};
+use crate::store::user_row::{open_password, parse_name, parse_role};
+use crate::tenant::{Account, AccountId, ProgramId, Secret, UserId};
 
 pub(super) fn select<T>(
     connection: &Connection,
@@ -56,6 +59,55 @@ pub(super) fn read_token(row: &SqlRow<'_>) -> rusqlite::Result<TokenRow> {
         revoked_ms: row.get(6)?,
         last_used_ms: row.get(11)?,
     })
+}
+
+pub(super) fn users(
+    catalogue: &Connection,
+    key: &MasterKey,
+    after: i64,
+    rows_max: u32,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = select(
+        catalogue,
+        "SELECT number, id, name, password, created_ms, last_signed_in_ms, disabled_ms FROM console_user
+         WHERE number > ?1 ORDER BY number LIMIT ?2",
+        params![after, rows_max],
+        |row| {
+            let (id, name, sealed) =
+                (UserId(uuid(row, 1)?), row.get::<_, String>(2)?, row.get::<_, Option<Vec<u8>>>(3)?);
+            Ok((row.get(0)?, id, name, sealed, row.get(4)?, [row.get(5)?, row.get(6)?]))
+        },
+    )?;
+    rows.into_iter()
+        .map(|(number, id, name, sealed, created_ms, [last_signed_in_ms, disabled_ms])| {
+            Ok(Row::User(UserRow {
+                number,
+                id,
+                name: parse_name(&name)?,
+                password: sealed.map(|sealed| open_password(key, id, &sealed)).transpose()?,
+                created_ms,
+                last_signed_in_ms,
+                disabled_ms,
+            }))
+        })
+        .collect()
+}
+
+pub(super) fn memberships(
+    catalogue: &Connection,
+    after: (&[u8], &[u8]),
+    rows_max: u32,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = select(
+        catalogue,
+        "SELECT person, account, role FROM console_membership
+         WHERE (person, account) > (?1, ?2) ORDER BY person, account LIMIT ?3",
+        params![after.0, after.1, rows_max],
+        |row| Ok((UserId(uuid(row, 0)?), AccountId(uuid(row, 1)?), row.get::<_, String>(2)?)),
+    )?;
+    rows.into_iter()
+        .map(|(user, account, role)| Ok(Row::Membership(MembershipRow { user, account, role: parse_role(&role)? })))
+        .collect()
 }
 
 /// As far as the catalogue knows: `Waiting` may turn out to be applied, and `Gone` to be a file.

@@ -4,7 +4,8 @@ use rusqlite::{Connection, params};
 
 use crate::contact::Contact;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, PayloadRow, Row, SignatureRow, TokenRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
+    UserRow,
 };
 use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
@@ -58,10 +59,13 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
                 body_digest,
                 created_ms
             ]),
+        Row::Membership(MembershipRow { user, account, role }) => tx
+            .prepare_cached("INSERT INTO console_membership (person, account, role) VALUES (?1, ?2, ?3)")?
+            .execute(params![user.0.as_bytes().as_slice(), account.0.as_bytes().as_slice(), role.as_str()]),
         Row::Column(ColumnRow { program, name, field, remembered_ms }) => tx
             .prepare_cached("INSERT INTO mapped_column (program, name, field, remembered_ms) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![program.0.as_bytes().as_slice(), name, field, remembered_ms]),
-        Row::Token(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
+        Row::Token(_) | Row::User(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
     }?;
     Ok(())
 }
@@ -91,6 +95,24 @@ pub(super) fn add_token(
         old.sealed,
         old.until_ms,
         last_used_ms
+    ])?;
+    Ok(())
+}
+
+pub(super) fn add_user(tx: &Connection, user: &UserRow, password: Option<&[u8]>) -> rusqlite::Result<()> {
+    let UserRow { number, id, name, password: _, created_ms, last_signed_in_ms, disabled_ms } = user;
+    tx.prepare_cached(
+        "INSERT INTO console_user (number, id, name, password, created_ms, last_signed_in_ms, disabled_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        number,
+        id.0.as_bytes().as_slice(),
+        name.as_str(),
+        password,
+        created_ms,
+        last_signed_in_ms,
+        disabled_ms
     ])?;
     Ok(())
 }
