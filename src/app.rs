@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::command::{Clock, Kept, Steady, Workers, keep};
-use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings};
+use crate::config::{LEASE_SECONDS_MAX, MasterKey, Settings, UserClaim};
+use crate::console::oidc::{self, OidcClient, OidcSettings};
 use crate::console::{self, ConsoleSettings};
 use crate::http::{
     Allowance, BoundedAcceptor, Certificate, HttpSettings, PairFiles, TlsAcceptor, UselessPair,
@@ -21,7 +22,7 @@ use crate::http::{
 };
 use crate::store::moving::Movable;
 use crate::store::postgres::{LEASE_MS_MAX, PostgresMovable, PostgresSettings, PostgresStore};
-use crate::store::secrets::MasterKeySource;
+use crate::store::secrets::{self, DerivedFor, MasterKeySource};
 pub use crate::store::sqlite::backup::Watcher;
 use crate::store::sqlite::backup::{self, BackedUp, BackupSettings, RestoreSettings, Restored};
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
@@ -236,6 +237,9 @@ pub enum StartError {
     /// The listener's certificate or its key is of no use.
     #[error(transparent)]
     Certificate(#[from] UselessPair),
+    /// What signing in with a provider needs is not there.
+    #[error("{0}")]
+    SignIn(String),
     /// TLS cannot be set up.
     #[error("setting up TLS: {0}")]
     Tls(String),
@@ -268,11 +272,13 @@ impl Service {
     /// Opens the store, and starts workers and listener.
     pub async fn start(settings: &Settings) -> Result<Service, StartError> {
         let tls = tls(settings)?;
+        let oidc = oidc_settings(settings)?;
         let at_address = |reason| StartError::Listen { address: settings.listen, reason };
         let listener = TcpListener::bind(settings.listen).map_err(at_address)?;
         let watch_listener = settings.metrics_listen.map(bind).transpose()?;
         let address = listener.local_addr().map_err(at_address)?;
         let store = open_store(settings, Role::Serve).await?;
+        let oidc = oidc.map(|oidc| oidc_client(oidc, settings)).transpose()?;
         let (stopping, stopped) = watch::channel(false);
         let handle = Handle::new();
         let watcher = watch_listener.map(|listener| watch(listener, &store, &stopped)).transpose()?;
@@ -281,7 +287,7 @@ impl Service {
         let clocks = (clock(), steady);
         let console = console::router(
             Arc::clone(&store),
-            console_settings(settings),
+            (console_settings(settings), oidc),
             (clocks.0.clone(), clocks.1.clone()),
             stopped.clone(),
         );
@@ -357,6 +363,34 @@ fn tls(settings: &Settings) -> Result<Option<(Arc<Certificate>, TlsAcceptor)>, S
     let certificate = Arc::new(Certificate::read(files, clock()())?);
     let acceptor = TlsAcceptor::new(Arc::clone(&certificate)).map_err(|fault| StartError::Tls(fault.to_string()))?;
     Ok(Some((certificate, acceptor)))
+}
+
+/// Who signs the console's users in, if a provider is set up for that.
+fn oidc_settings(settings: &Settings) -> Result<Option<OidcSettings>, StartError> {
+    let (Some(issuer), Some(client_id), Some(console_url)) =
+        (&settings.oidc_issuer, &settings.oidc_client_id, &settings.console_url)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(OidcSettings {
+        issuer: issuer.clone(),
+        client_id: client_id.clone(),
+        client_secret: settings.oidc_client_secret.read().map_err(StartError::SignIn)?,
+        user_claim: match settings.oidc_user_claim {
+            UserClaim::Email => oidc::UserClaim::Email,
+            UserClaim::PreferredUsername => oidc::UserClaim::PreferredUsername,
+            UserClaim::Subject => oidc::UserClaim::Subject,
+        },
+        label: settings.oidc_label.clone(),
+        console_url: console_url.clone(),
+        answer_within: oidc::ANSWER_WITHIN,
+    }))
+}
+
+/// The store must be open: then there is a master key.
+fn oidc_client(oidc: OidcSettings, settings: &Settings) -> Result<OidcClient, StoreError> {
+    let key = secrets::MasterKey::load(&master_key(settings))?.derived(DerivedFor::SignInUnderWay)?;
+    Ok(OidcClient::new(oidc, &key))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -714,8 +714,52 @@ fn settings_are_refused_with_place_and_remedy() {
 }
 
 #[test]
+fn half_of_a_sign_in_by_openid_connect_is_refused_at_the_start() {
+    check(
+        &["serve", "--oidc-issuer", "https://login.example.edu"],
+        &[],
+        expect![[r#"
+        exit 2
+        --- stdout
+
+        --- stderr
+        error: oidc_issuer is given without oidc_client_id: give the id under which the provider knows this service
+    "#]],
+    );
+    check(
+        &["serve", "--oidc-issuer", "http://login.example.edu", "--oidc-client-id", "roster"],
+        &[("ROSTER_CONSOLE_URL", "https://texting.example.edu")],
+        expect![[r#"
+            exit 2
+            --- stdout
+
+            --- stderr
+            error: --oidc-issuer (or ROSTER_OIDC_ISSUER): oidc_issuer = http://login.example.edu is not possible; it must begin with https://; http:// is for a provider on this very machine only (127.0.0.1, localhost)
+        "#]],
+    );
+    check(
+        &["serve", "--oidc-issuer", "https://login.example.edu", "--oidc-client-id", "roster"],
+        &[("ROSTER_CONSOLE_URL", "https://texting.example.edu"), ("ROSTER_OIDC_CLIENT_SECRET_FILE", "missing")],
+        expect![[r#"
+            exit 2
+            --- stdout
+
+            --- stderr
+            error: oidc_client_secret_file: missing: it cannot be read: No such file or directory (os error 2)
+        "#]],
+    );
+}
+
+#[test]
 fn the_settings_in_effect_are_printed_without_secrets() {
-    let variables = [("ROSTER_WORKERS", "3"), ("ROSTER_MASTER_KEY", "s3cr3t")];
+    let variables = [
+        ("ROSTER_WORKERS", "3"),
+        ("ROSTER_MASTER_KEY", "s3cr3t"),
+        ("ROSTER_OIDC_ISSUER", "https://login.example.edu"),
+        ("ROSTER_OIDC_CLIENT_ID", "roster"),
+        ("ROSTER_OIDC_CLIENT_SECRET", "s3cr3t"),
+        ("ROSTER_CONSOLE_URL", "https://texting.example.edu"),
+    ];
     let shown = roster(&["serve", "--print-config", "--listen", "[::1]:9000", "--drain-seconds=5"], &variables);
     assert!(!shown.contains("s3cr3t"));
     let settings: String = shown.lines().filter(|line| line.contains(" = ")).map(|line| format!("{line}\n")).collect();
@@ -747,9 +791,9 @@ fn the_settings_in_effect_are_printed_without_secrets() {
         lease_seconds = 10
         commands_kept_days = 30
         payloads_kept_days = 7
-        # console_url = ""
-        # oidc_issuer = ""
-        # oidc_client_id = ""
+        console_url = "https://texting.example.edu"
+        oidc_issuer = "https://login.example.edu"
+        oidc_client_id = "roster"
         # oidc_client_secret = ""
         # oidc_client_secret_file = ""
         oidc_user_claim = "email"

@@ -122,6 +122,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Store(error) => error.into(),
             StartError::Certificate(useless) => Failure::yours(useless.to_string()),
+            StartError::SignIn(what) => Failure::yours(what),
             StartError::Tls(_) => Failure::ours(error.to_string()),
             StartError::Listen { .. } => Failure::yours(error.to_string())
                 .with_remedy("Give another address with --listen; port 0 takes any free one."),

@@ -128,7 +128,7 @@ pub(super) struct ServiceArgs {
     /// How long uploaded files are kept after their commands are complete [default: 7]
     #[arg(long, env = "ROSTER_PAYLOADS_KEPT_DAYS", value_name = "N", hide_short_help = true)]
     payloads_kept_days: Option<String>,
-    /// Under which address browsers reach the service, like https://texting.example.edu
+    /// Under which address browsers reach the service: scheme, host, and the port if it is not the usual one
     #[arg(long, env = "ROSTER_CONSOLE_URL", value_name = "URL", hide_short_help = true)]
     console_url: Option<String>,
     /// Sign-in by OpenID Connect: the provider's issuer

@@ -1,5 +1,5 @@
-//! The keeper: lets go of uploads and commands that are over and past their time, a few at a time, so that nobody waits for
-//! it.
+//! The keeper: lets go of uploads and commands that are over and past their time, and of what was put into the console and left there; a
+//! few at a time, so that nobody waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Clock;
-use crate::store::{Forgotten, Past, Store};
+use crate::store::{Forgotten, Past, Store, StoreError, UPLOAD_KEPT_MS};
 
 /// How often it is looked for what is past its time.
 const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -38,10 +38,10 @@ impl Kept {
 pub fn keep(store: Arc<dyn Store>, kept: Kept, clock: Clock, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while !*stopping.borrow() {
-            let pause = match store.forget(kept.past(clock()), STEP_MAX).await {
-                Ok(Forgotten { uploads: 0, commands: 0 }) => LOOK_EVERY,
-                Ok(Forgotten { uploads, commands }) => {
-                    tracing::info!(uploads, commands, "removed what was past its time");
+            let pause = match step(&*store, kept, clock()).await {
+                Ok((Forgotten { uploads: 0, commands: 0 }, 0)) => LOOK_EVERY,
+                Ok((Forgotten { uploads, commands }, not_imported)) => {
+                    tracing::info!(uploads, commands, not_imported, "removed what was past its time");
                     PAUSE
                 }
                 Err(fault) => {
@@ -56,4 +56,11 @@ pub fn keep(store: Arc<dyn Store>, kept: Kept, clock: Clock, mut stopping: watch
             }
         }
     })
+}
+
+/// Lets go of some of each kind; also how many uploads of the console went.
+async fn step(store: &dyn Store, kept: Kept, now_ms: i64) -> Result<(Forgotten, u64), StoreError> {
+    let forgotten = store.forget(kept.past(now_ms), STEP_MAX).await?;
+    let not_imported = store.forget_uploads(now_ms.saturating_sub(UPLOAD_KEPT_MS), STEP_MAX).await?;
+    Ok((forgotten, not_imported))
 }

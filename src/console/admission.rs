@@ -116,10 +116,14 @@ fn cookie_name(console: &Console) -> &'static str {
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<TicketDigest> {
+    digest_of(cookie_text(headers, name)?)
+}
+
+/// What the browser has under this name.
+pub(super) fn cookie_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(known, _)| *known == name)?;
-    digest_of(value)
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// Of the text that somebody holds: 64 hex digits.
@@ -155,9 +159,13 @@ pub(super) fn no_cookie(console: &Console) -> Result<HeaderValue, Turned> {
 }
 
 fn set_cookie(console: &Console, ticket: &str, more: &str) -> Result<HeaderValue, Turned> {
+    cookie_with(console, cookie_name(console), ticket, more)
+}
+
+/// A cookie that scripts do not see, and no other site's forms bring along.
+pub(super) fn cookie_with(console: &Console, name: &str, value: &str, more: &str) -> Result<HeaderValue, Turned> {
     let secure = if console.settings.is_secure() { "; Secure" } else { "" };
-    let name = cookie_name(console);
-    HeaderValue::from_str(&format!("{name}={ticket}; Path=/; HttpOnly; SameSite=Lax{secure}{more}"))
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{more}"))
         .map_err(|_| Turned::Fault("a cookie was no header".to_owned()))
 }
 

@@ -224,8 +224,7 @@ impl Data {
 
     pub(super) async fn update_program(&self, program: ProgramId, settings: ProgramSettings) -> Result<(), Turned> {
         self.needs(Role::Admin)?;
-        let _ = (program, settings);
-        Ok(())
+        Ok(self.console.store.update_program(self.account(), program, settings).await?)
     }
 
     pub(super) async fn add_field(&self, program: ProgramId, name: &str, field_type: FieldType) -> Result<(), Turned> {

@@ -13,8 +13,8 @@ use super::answer::{Turned, page_with, redirect};
 use super::data::Data;
 use super::form::{Asked, Mistakes, Sent};
 use super::frame::{Frame, Section};
-use super::sign_in::is_password;
-use super::stub::{check_password, hash_password};
+use super::sign_in::{hashed, is_password};
+use crate::tenant::password::check_password;
 use crate::tenant::{AccountId, Membership, User};
 
 #[derive(Template)]
@@ -86,15 +86,6 @@ pub(super) async fn change_password(
     tracing::info!(user = %user.id, "a password was changed");
     let cookie = begin_session(&console, user.id, data.session().account.id).await?;
     Ok(with_cookie(redirect("/console/me?done=password"), cookie))
-}
-
-async fn hashed(console: &Console, password: &str) -> Result<crate::tenant::PasswordHash, Turned> {
-    let _turn = console.hashings.acquire().await.map_err(|fault| Turned::Fault(fault.to_string()))?;
-    let password = zeroize::Zeroizing::new(password.to_owned());
-    let salt = super::sending::random()?;
-    let hashed = tokio::task::spawn_blocking(move || hash_password(&password, salt)).await;
-    let hashed = hashed.map_err(|_| Turned::Fault("hashing a password panicked".to_owned()))?;
-    hashed.map_err(|fault| Turned::Fault(fault.to_string()))
 }
 
 pub(super) async fn change_account(data: Data, Sent(fields): Sent) -> Result<Response, Turned> {

@@ -21,13 +21,14 @@ mod looking;
 mod mapping;
 mod me;
 mod names;
+pub mod oidc;
 mod overview;
 mod programs;
+mod provider;
 mod report_view;
 mod routes;
 mod sign_in;
 mod sending;
-mod stub;
 mod tokens;
 mod uploads;
 mod words;
@@ -42,6 +43,7 @@ use crate::command::Clock;
 use crate::store::Store;
 use attempts::Attempts;
 use names::NameIndex;
+use oidc::OidcClient;
 
 /// How many passwords are checked at the same moment: each takes 19 MiB and tens of milliseconds of a core.
 const HASHINGS_MAX: usize = 2;
@@ -74,6 +76,8 @@ impl ConsoleSettings {
 struct Console {
     store: Arc<dyn Store>,
     settings: ConsoleSettings,
+    /// Who signs users in, if that is set up.
+    oidc: Option<OidcClient>,
     clock: Clock,
     /// The time by which things are forgotten.
     steady: Clock,
@@ -89,12 +93,13 @@ struct Console {
 /// The pages, as a service to be merged into the listener's. Beside the clock, the one by which things are forgotten. `stopping` turns true when the service is to stop.
 pub fn router(
     store: Arc<dyn Store>,
-    settings: ConsoleSettings,
+    (settings, oidc): (ConsoleSettings, Option<OidcClient>),
     (clock, steady): (Clock, Clock),
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let console = Console {
         store,
+        oidc,
         clock,
         steady,
         attempts: Attempts::default(),

@@ -14,7 +14,9 @@ use tower_http::csrf::CsrfLayer;
 
 use super::admission::{Door, Needs, admit};
 use super::answer::Turned;
-use super::{Console, assets, contacts, doctor, events, imports, me, overview, programs, sign_in, tokens, uploads};
+use super::{
+    Console, assets, contacts, doctor, events, imports, me, overview, programs, provider, sign_in, tokens, uploads,
+};
 use crate::tenant::Role;
 
 /// A page, or what a form of a page is sent to.
@@ -45,6 +47,8 @@ fn pages() -> Vec<Page> {
         look("/console/link", NOBODY, sign_in::link_page),
         send("/console/link", NOBODY, sign_in::use_link),
         send("/console/sign-out", NOBODY, sign_in::sign_out),
+        look("/console/oidc", NOBODY, provider::begin),
+        look("/console/oidc/callback", NOBODY, provider::finish),
         look("/console/assets/{name}", NOBODY, assets::file),
         look("/console", VIEWER, overview::page),
         look("/console/me", VIEWER, me::page),

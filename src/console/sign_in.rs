@@ -15,7 +15,7 @@ use super::answer::{Turned, page as show, page_with, redirect};
 use super::data::Data;
 use super::form::{Asked, Sent};
 use super::frame::Frame;
-use super::stub::{PASSWORD_BYTES_MAX, nobodys_password, verify_password};
+use crate::tenant::password::{self, PASSWORD_BYTES_MAX};
 use crate::tenant::{Membership, User, UserName};
 
 /// How long somebody waits for the check of others' passwords.
@@ -23,7 +23,7 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Template)]
 #[template(path = "console/sign_in.html")]
-struct SignInPage {
+pub(super) struct SignInPage {
     frame: Frame,
     name: String,
     then: String,
@@ -33,14 +33,15 @@ struct SignInPage {
     oidc: Option<String>,
 }
 
-fn sign_in_page(console: &Console, (name, then): (&str, &str), mistake: Option<String>) -> SignInPage {
+/// The page, with what went wrong.
+pub(super) fn sign_in_page(console: &Console, (name, then): (&str, &str), mistake: Option<String>) -> SignInPage {
     SignInPage {
         frame: Frame::bare("Sign in", None),
         name: name.to_owned(),
         then: within(then).to_owned(),
         mistake,
         is_plain: !console.settings.is_secure(),
-        oidc: None,
+        oidc: console.oidc.as_ref().map(|oidc| oidc.label().to_owned()),
     }
 }
 
@@ -91,14 +92,20 @@ pub(super) async fn submit(State(console): State<Arc<Console>>, Sent(fields): Se
 }
 
 /// The user of this name, if this is the password. It takes as long where there is no such user, or the user has no password.
-async fn checked(console: &Console, name: &UserName, password: &str) -> Result<Option<User>, Turned> {
+async fn checked(console: &Console, name: &UserName, typed: &str) -> Result<Option<User>, Turned> {
     let user = console.store.user_by_name(name).await?.filter(|user| user.disabled_ms.is_none());
     let kept = match &user {
         Some(user) => console.store.password(user.id).await?,
         None => None,
     };
-    let is_right = is_password(console, password.to_owned(), kept.unwrap_or_else(nobodys_password)).await?;
-    Ok(user.filter(|user| user.has_password && is_right))
+    let is_old = kept.as_ref().is_some_and(password::needs_rehash);
+    let is_right = is_password(console, typed.to_owned(), kept.unwrap_or_else(password::of_nobody)).await?;
+    let user = user.filter(|user| user.has_password && is_right);
+    if let Some(user) = user.as_ref().filter(|_| is_old) {
+        // Here alone it is in the open. Other sessions of the user end with it.
+        console.store.set_password(user.id, Some(&hashed(console, typed).await?)).await?;
+    }
+    Ok(user)
 }
 
 /// Checks a password, when it is its turn.
@@ -111,8 +118,17 @@ pub(super) async fn is_password(
     let turn = tokio::time::timeout(TURN_WAIT, console.hashings.acquire()).await;
     let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
     let password = zeroize::Zeroizing::new(password);
-    let checked = tokio::task::spawn_blocking(move || verify_password(&password, &kept)).await;
+    let checked = tokio::task::spawn_blocking(move || password::verify(&password, &kept)).await;
     checked.map_err(|_| Turned::Fault("checking a password panicked".to_owned()))
+}
+
+/// Hashes a password, when it is its turn.
+pub(super) async fn hashed(console: &Console, password: &str) -> Result<crate::tenant::PasswordHash, Turned> {
+    let _turn = console.hashings.acquire().await.map_err(|fault| Turned::Fault(fault.to_string()))?;
+    let (password, salt) = (zeroize::Zeroizing::new(password.to_owned()), super::sending::random()?);
+    let hashed = tokio::task::spawn_blocking(move || password::hash(&password, salt)).await;
+    let hashed = hashed.map_err(|_| Turned::Fault("hashing a password panicked".to_owned()))?;
+    hashed.map_err(|fault| Turned::Fault(fault.to_string()))
 }
 
 /// Begins a session in the user's first account.

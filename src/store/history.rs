@@ -3,11 +3,12 @@
 //! imports.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::command::{Command, CommandId, Digest};
 use crate::contact::{Contact, ContactId, Phone};
-use crate::import::{Counts, ImportOptions, NotApplied};
+use crate::import::{Counts, ImportOptions, NotApplied, Report};
 use crate::tenant::{AccountId, Program, ProgramId};
 
 /// Where an import stands, for a list.
@@ -148,6 +149,77 @@ pub struct ProgramItem {
     pub last: Option<ImportItem>,
 }
 
+/// What a complete import adds to its day; `None`: it is none of the day's imports. A dry run is not, and neither is what somebody cancelled:
+/// it is no failure that one would have to look at.
+pub(crate) struct DayShare {
+    pub(crate) day: i64,
+    pub(crate) bad_imports: i64,
+    pub(crate) counts: Counts,
+}
+
+/// Whether an import has errors, or was not applied though it was no dry run.
+pub(crate) fn is_bad(report: &Report) -> bool {
+    match report.not_applied {
+        None | Some(NotApplied::DryRun) => report.error_count > 0,
+        Some(
+            NotApplied::TxErrors
+            | NotApplied::TooManyErrors
+            | NotApplied::FileError
+            | NotApplied::Limit
+            | NotApplied::Cancelled,
+        ) => true,
+    }
+}
+
+impl DayShare {
+    /// Of an import with these options that is complete at this moment.
+    pub(crate) fn of(options: &ImportOptions, report: &Report, finished_ms: i64) -> Option<DayShare> {
+        if options.dry_run || report.not_applied == Some(NotApplied::Cancelled) {
+            return None;
+        }
+        let read = report.counts.read;
+        let counts = match report.not_applied {
+            None => report.counts,
+            Some(_) => Counts { read, failed: read, ..Counts::default() },
+        };
+        Some(DayShare { day: finished_ms.div_euclid(DAY_MS), bad_imports: is_bad(report).into(), counts })
+    }
+
+    /// Rows added, updated, unchanged, ignored and failed, as a home keeps them.
+    pub(crate) fn rows(&self) -> [i64; 5] {
+        let Counts { read: _, added, updated, unchanged, ignored, failed } = self.counts;
+        [added, updated, unchanged, ignored, failed].map(u64::cast_signed)
+    }
+}
+
+impl DayTally {
+    /// Of what a home has kept.
+    pub(crate) fn kept(program: ProgramId, day: i64, [imports, bad_imports]: [i64; 2], rows: [i64; 5]) -> DayTally {
+        let [added, updated, unchanged, ignored, failed] = rows.map(i64::cast_unsigned);
+        let counts =
+            Counts { read: added + updated + unchanged + ignored + failed, added, updated, unchanged, ignored, failed };
+        DayTally { program, day, imports: imports.cast_unsigned(), bad_imports: bad_imports.cast_unsigned(), counts }
+    }
+}
+
+/// Milliseconds in a day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How far the time in a command's id may be from when it was accepted: its id is made when its file begins to come in.
+const ID_AHEAD_MS: i64 = 3 * DAY_MS;
+
+/// The ids between which the commands are that were accepted in this time, as far as their ids tell: the exact moments are asked as well.
+pub(crate) fn ids_of(from_ms: Option<i64>, before_ms: Option<i64>) -> (Uuid, Uuid) {
+    let least = |ms: i64| Uuid::from_u128(u128::from(ms.max(0).cast_unsigned() & ((1 << 48) - 1)) << 80);
+    let from = from_ms.map_or(Uuid::nil(), |ms| least(ms.saturating_sub(ID_AHEAD_MS)));
+    (from, before_ms.map_or(Uuid::max(), |ms| least(ms.saturating_add(DAY_MS))))
+}
+
+/// How many of the newest imports of an account are asked for who sent them.
+pub(crate) const SENDERS_ASKED_MAX: i64 = 1_000;
+/// How many senders are told.
+pub(crate) const SENDERS_MAX: i64 = 100;
+
 /// What leads to one contact of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ContactKey {
@@ -161,52 +233,30 @@ pub enum ContactKey {
 
 /// What people look at. All moments are milliseconds since 1970-01-01 UTC.
 #[async_trait]
-#[allow(unused_variables, reason = "no home answers yet")]
 pub trait History: Send + Sync {
     /// The programs of an account, in the order of creation.
-    async fn program_items(&self, account: AccountId) -> Result<Vec<ProgramItem>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn program_items(&self, account: AccountId) -> Result<Vec<ProgramItem>, StoreError>;
     /// The same of one program.
-    async fn program_item(&self, account: AccountId, program: ProgramId) -> Result<Option<ProgramItem>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn program_item(&self, account: AccountId, program: ProgramId) -> Result<Option<ProgramItem>, StoreError>;
     /// Imports of an account, newest first.
-    async fn imports(&self, account: AccountId, query: ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn imports(&self, account: AccountId, query: ImportsQuery) -> Result<Vec<ImportItem>, StoreError>;
     /// The names of those who sent imports lately, at most a hundred, by name.
-    async fn senders(&self, account: AccountId) -> Result<Vec<String>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn senders(&self, account: AccountId) -> Result<Vec<String>, StoreError>;
     /// One import of an account, with all that is known of it.
-    async fn import_details(
-        &self,
-        account: AccountId,
-        command: CommandId,
-    ) -> Result<Option<ImportDetails>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn import_details(&self, account: AccountId, command: CommandId)
+    -> Result<Option<ImportDetails>, StoreError>;
     /// What happened on each day from this one on, in the order of days; days and programs without imports are left out.
-    async fn days(&self, account: AccountId, from_day: i64) -> Result<Vec<DayTally>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn days(&self, account: AccountId, from_day: i64) -> Result<Vec<DayTally>, StoreError>;
     /// The contact that a key leads to, in a program of an account.
     async fn find_contact(
         &self,
         account: AccountId,
         program: ProgramId,
         key: ContactKey,
-    ) -> Result<Option<Contact>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    ) -> Result<Option<Contact>, StoreError>;
     /// The import that last changed a contact (or added it), if it is still kept.
-    async fn last_import(&self, account: AccountId, contact: &Contact) -> Result<Option<CommandId>, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn last_import(&self, account: AccountId, contact: &Contact) -> Result<Option<CommandId>, StoreError>;
     /// A number that is another one whenever the contacts of a program may be other ones than before: what was read from them may be kept as
     /// long as it stays. `Refused` if the account has no such program.
-    async fn contacts_version(&self, account: AccountId, program: ProgramId) -> Result<i64, StoreError> {
-        Err(StoreError::Fault("not built yet".to_owned()))
-    }
+    async fn contacts_version(&self, account: AccountId, program: ProgramId) -> Result<i64, StoreError>;
 }

@@ -4,7 +4,7 @@
 //! do what it does best. The tenant is the first argument of every function that reaches data.
 
 mod account_page;
-mod history;
+pub(crate) mod history;
 pub(crate) mod moving;
 mod people;
 pub mod postgres;
@@ -33,8 +33,8 @@ use crate::command::{
 use crate::contact::{Contact, ContactId, ContactNumber, FieldType, Phone, ProgramTag, Region, Schema};
 use crate::import::{Change, IdentityKeys, Report, RowFound};
 use crate::tenant::{
-    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing,
-    TokenNumber,
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, ProgramSettings, Programs, Rotated, Secret, Token,
+    TokenListing, TokenNumber,
 };
 
 pub use history::{
@@ -336,6 +336,13 @@ pub trait Store: People + Uploads + History + Send + Sync + 'static {
     async fn find_program(&self, program: ProgramId) -> Result<Option<Program>, StoreError>;
     /// Sets whether a program is active; `Refused` if the account has no such program.
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError>;
+    /// Changes what a program is called and how it reads phones; `Refused` if the account has no such program, or the name is blank.
+    async fn update_program(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        settings: ProgramSettings,
+    ) -> Result<(), StoreError>;
     /// Adds a variable; `Refused` if the name is taken, has been removed with another type, or cannot be a name. One that
     /// was removed with this type comes back with its number and its values.
     async fn add_field(

@@ -97,6 +97,14 @@ enum ReportRecord {
     },
 }
 
+/// What a report comes to without its errors.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum OutcomeRecord {
+    #[serde(rename = "1")]
+    V1 { counts: CountsRecord, not_applied: Option<String>, error_count: u64 },
+}
+
 #[derive(Serialize, Deserialize)]
 struct DialectRecord {
     delimiter: char,
@@ -242,6 +250,25 @@ pub(crate) fn report_from_json(json: &str) -> Result<Report, StoreError> {
         changes: changes.map(|changes| changes.into_iter().map(FieldChanges::from).collect()),
         dialect: dialect.map(Dialect::try_from).transpose()?,
     })
+}
+
+/// What a report comes to, to be kept apart from it.
+pub(crate) fn outcome_to_json(report: &Report) -> Result<String, StoreError> {
+    let Counts { read, added, updated, unchanged, ignored, failed } = report.counts;
+    let record = OutcomeRecord::V1 {
+        counts: CountsRecord { read, added, updated, unchanged, ignored, failed },
+        not_applied: report.not_applied.map(|reason| reason.as_str().to_owned()),
+        error_count: report.error_count,
+    };
+    print("outcome", &record)
+}
+
+/// The same, as it was kept: the counts, why it was not applied, and how many errors there are.
+pub(crate) fn outcome_from_json(json: &str) -> Result<(Counts, Option<NotApplied>, u64), StoreError> {
+    let OutcomeRecord::V1 { counts, not_applied, error_count } = parse("outcome", json)?;
+    let CountsRecord { read, added, updated, unchanged, ignored, failed } = counts;
+    let counts = Counts { read, added, updated, unchanged, ignored, failed };
+    Ok((counts, not_applied.map(|word| not_applied_of(&word)).transpose()?, error_count))
 }
 
 fn not_applied_of(word: &str) -> Result<NotApplied, StoreError> {

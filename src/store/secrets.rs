@@ -13,6 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::StoreError;
@@ -82,6 +84,21 @@ impl Purpose {
     }
 }
 
+/// What a key is for that is derived of the master key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DerivedFor {
+    /// Sealing what browsers keep while somebody signs in.
+    SignInUnderWay,
+}
+
+impl DerivedFor {
+    fn word(self) -> &'static str {
+        match self {
+            DerivedFor::SignInUnderWay => "sign-in-under-way",
+        }
+    }
+}
+
 /// The key that secrets are sealed with. Wiped from memory when dropped, and never shown by `Debug`.
 pub struct MasterKey(Zeroizing<[u8; KEY_BYTES]>);
 
@@ -123,6 +140,15 @@ impl MasterKey {
             .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &associated })
             .map_err(|_| StoreError::Fault(format!("sealing a {} failed", purpose.word())))?;
         Ok([&[VERSION], nonce.as_slice(), &sealed].concat())
+    }
+
+    /// A key of its own, the same on every node, which tells nothing of this one.
+    pub fn derived(&self, purpose: DerivedFor) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice())
+            .map_err(|_| StoreError::Fault("the master key has a wrong length".to_owned()))?;
+        mac.update(b"roster derived key\0");
+        mac.update(purpose.word().as_bytes());
+        Ok(Zeroizing::new(mac.finalize().into_bytes().into()))
     }
 
     /// Opens what [`MasterKey::seal`] made for the same purpose and context; `None` if this key, purpose or context is
@@ -300,6 +326,15 @@ mod tests {
         let key = text(HEX).expect("a key");
         let seal = || key.seal(Purpose::KeyCheck, "", b"value").expect("sealed");
         assert_ne!(seal(), seal());
+    }
+
+    #[test]
+    fn a_derived_key_is_always_the_same_and_another_for_another_key() {
+        let derived = |key: &str| *text(key).expect("a key").derived(DerivedFor::SignInUnderWay).expect("derived");
+        assert_eq!(derived(HEX), derived(HEX));
+        assert_ne!(derived(HEX), derived(&HEX.replace('0', "1")));
+        // As `openssl mac -digest SHA256 -macopt hexkey:… HMAC` has it.
+        assert_eq!(derived(HEX)[..4], [0x4c, 0xff, 0xbb, 0xd0]);
     }
 
     #[test]

@@ -171,6 +171,7 @@ mod receiving;
 mod senders;
 mod together;
 mod tokens;
+pub(super) mod uploads;
 
 scenes![
     accounts_and_programs_are_listed_in_the_order_of_creation,

@@ -101,13 +101,13 @@ pub struct NewProgram {
 pub struct ProgramSettings {
     /// For people.
     pub name: String,
-    /// Whose national phone spellings its files use.
+    /// Whose national phone spellings its files use; of imports that begin from now on.
     pub region: Region,
     /// The number that it texts from.
     pub phone: Option<Phone>,
     /// A name of the tz database.
     pub timezone: Option<String>,
-    /// False once archived.
+    /// Whether it is shown as active.
     pub active: bool,
 }
 

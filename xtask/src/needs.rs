@@ -2,12 +2,13 @@
 //!
 //! The store's tests and all scenes run on PostgreSQL too, behind PgBouncer as well; one test has it fail over, and `cargo xtask cluster --once` shows
 //! many nodes behind HAProxy. One scene drives the published Python client, one has schemathesis try the API's document out, each in a virtual
-//! environment of its own below the target directory; another the clients that docs/API.md shows, one of them in JavaScript.
+//! environment of its own below the target directory; another the clients that docs/API.md shows, one of them in JavaScript. The pages are looked
+//! at in Chromium, by axe-core too. Signing in is tried with a provider that runs in Node, of packages that npm puts below the target directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{cargo, say};
+use crate::{cargo, hash, say};
 
 /// Debian's packages for a `python3 -m venv` that works.
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
@@ -21,12 +22,25 @@ const CLUSTER_PROGRAMS: [&str; 4] = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/
 /// Debian's packages of what the clients in docs/API.md are run with, beside Python, and a program of each.
 const CLIENT_PACKAGES: [&str; 3] = ["curl", "openssl", "nodejs"];
 const CLIENT_PROGRAMS: [&str; 3] = ["curl", "openssl", "node"];
+/// What brings the provider of sign-in that the tests start: `npm`, for Node of this version or newer, which not every Debian has.
+const PACKAGER: &str = "npm";
+const NODE_MAJOR_MIN: u32 = 20;
 /// Debian's packages of what makes and tries out a package, and a program of each. The machine's own systemd need not run.
 const PACKAGE_PACKAGES: [&str; 4] = ["dpkg", "systemd", "iproute2", "binutils"];
 const PACKAGE_PROGRAMS: [&str; 4] = ["/usr/bin/dpkg-deb", "/usr/bin/systemd-analyze", "/bin/ip", "/usr/bin/strip"];
 /// Debian's package that has what reads Prometheus' rules. Only that program is taken out of it: a server that starts is not wanted.
 const RULES_PACKAGE: &str = "prometheus";
 const RULES_PROGRAM: &str = "promtool";
+/// Debian's packages of the browser that the pages are looked at with, without a window, and of what drives it; a program of each.
+const BROWSER_PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+const BROWSER_PROGRAMS: [&str; 2] = ["/usr/bin/chromium", "/usr/bin/chromedriver"];
+/// What says whether everybody can read a page: of npm, this version and these bytes of it. It is only run, and never shipped.
+const CHECKER: &str = "axe-core@4.14.1";
+const CHECKER_SHA256: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c";
+/// Where the tests have it from, below the target directory.
+const CHECKER_FILE: &str = "axe-core.min.js";
+/// Debian's package of what fetches it.
+const FETCHER: (&str, &str) = ("npm", "/usr/bin/npm");
 /// What stands before many nodes.
 const BALANCER: (&str, &str) = ("haproxy", "/usr/sbin/haproxy");
 /// Debian's package of what the embedded store is measured beside.
@@ -43,8 +57,11 @@ pub(crate) fn provide() -> Result<(), String> {
     database()?;
     cluster()?;
     clients()?;
+    sign_in()?;
     packaging()?;
-    rules()
+    rules()?;
+    browser()?;
+    checker()
 }
 
 /// What `cargo xtask cluster` needs beside what was built.
@@ -146,6 +163,25 @@ fn clients() -> Result<(), String> {
     }
 }
 
+fn sign_in() -> Result<(), String> {
+    let there = || works(Command::new(PACKAGER).arg("--version"));
+    if !there() {
+        say(format_args!("xtask: installing {PACKAGER} with apt-get"));
+        install(&[PACKAGER]);
+    }
+    if !there() {
+        return Err(format!("{PACKAGER} is needed (Debian: apt-get install {PACKAGER}, as root)"));
+    }
+    let is_new = format!("process.exit(parseInt(process.versions.node) >= {NODE_MAJOR_MIN} ? 0 : 1)");
+    if works(Command::new("node").args(["-e", &is_new])) {
+        Ok(())
+    } else {
+        Err(format!(
+            "Node {NODE_MAJOR_MIN} or newer is needed for the provider of sign-in that the tests start (https://nodejs.org)"
+        ))
+    }
+}
+
 fn packaging() -> Result<(), String> {
     let there = || PACKAGE_PROGRAMS.iter().all(|program| Path::new(program).exists());
     if there() {
@@ -183,6 +219,55 @@ fn rules() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{RULES_PROGRAM} is needed (it is in Debian's package {RULES_PACKAGE})"))
+    }
+}
+
+fn browser() -> Result<(), String> {
+    let there = || BROWSER_PROGRAMS.iter().all(|program| works(Command::new(program).arg("--version")));
+    if there() {
+        return Ok(());
+    }
+    say(format_args!("xtask: installing {} with apt-get", BROWSER_PACKAGES.join(", ")));
+    install(&BROWSER_PACKAGES);
+    if there() {
+        Ok(())
+    } else {
+        Err(format!("{} are needed (Debian: apt-get install, as root)", BROWSER_PACKAGES.join(", ")))
+    }
+}
+
+fn checker() -> Result<(), String> {
+    let folder = crate::package::target().join("tmp");
+    let there = || {
+        let file = std::fs::read(folder.join(CHECKER_FILE)).unwrap_or_default();
+        hash::sha256(&file).iter().map(|byte| format!("{byte:02x}")).collect::<String>() == CHECKER_SHA256
+    };
+    if there() {
+        return Ok(());
+    }
+    // Where npm came by another way it is used as it is.
+    if !works(Command::new("npm").arg("--version")) {
+        one(FETCHER)?;
+    }
+    say(format_args!("xtask: fetching {CHECKER} with npm"));
+    let take = r#"
+        set -e
+        mkdir -p "$1"
+        from=$(mktemp -d)
+        trap 'rm -rf "$from"' EXIT
+        cd "$from"
+        npm pack --silent "$2" >/dev/null
+        tar -xzf ./*.tgz package/axe.min.js
+        mv package/axe.min.js "$1/$3"
+    "#;
+    run(Command::new("sh").args(["-c", take, "take"]).arg(&folder).args([CHECKER, CHECKER_FILE]));
+    if there() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{CHECKER} is needed as {}, with the SHA-256 {CHECKER_SHA256}",
+            folder.join(CHECKER_FILE).display()
+        ))
     }
 }
 

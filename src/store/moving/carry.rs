@@ -62,7 +62,7 @@ pub(crate) async fn carry(
     for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Users, Part::Memberships] {
         carry_part(source, target, part, &|_| ()).await?;
     }
-    for part in [Part::Commands, Part::Signatures, Part::Keys] {
+    for part in [Part::Columns, Part::Commands, Part::Signatures, Part::Keys] {
         carry_part(source, target, part, &|_| ()).await?;
     }
     let programs = programs(source).await?;
@@ -320,6 +320,7 @@ fn bytes(row: &Row) -> usize {
                 contact.customer_id.len() + contact.profile.as_bytes().len() + contact.times.as_bytes().len()
             }
             Row::Key(key) => key.key.len(),
+            Row::Column(column) => column.name.len() + column.field.len(),
             Row::Account(..)
             | Row::Program(..)
             | Row::Field(_)

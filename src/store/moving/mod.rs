@@ -5,7 +5,8 @@
 //! them; so what was read once is still true later, and a move that was cut off goes on where it was.
 //!
 //! Sessions of the console, and links that let in once, stay behind: they are short, they let in whoever holds them, and the target is another
-//! service to a browser. Who was signed in signs in again.
+//! service to a browser. Who was signed in signs in again. What was put into the console and is no import yet stays behind, too (`upload`,
+//! `upload_use` and its files): it is a day old at most, and its sender has it.
 
 mod carry;
 mod tally;
@@ -133,6 +134,8 @@ pub(crate) enum Part {
     Memberships,
     /// Complete ones first; within each program in the order of acceptance.
     Commands,
+    /// Which columns were meant by which fields: by program and name.
+    Columns,
     /// By token and signature.
     Signatures,
     /// By token, program and key.
@@ -158,6 +161,8 @@ pub(crate) enum Row {
     Membership(MembershipRow),
     /// A command.
     Command(Box<CommandRow>),
+    /// What a column of a program's files was said to be.
+    Column(ColumnRow),
     /// An accepted signature.
     Signature(SignatureRow),
     /// An accepted `Idempotency-Key`.
@@ -176,6 +181,15 @@ pub(crate) struct FieldRow {
     pub(crate) field_type: String,
     pub(crate) created_ms: i64,
     pub(crate) removed_ms: Option<i64>,
+}
+
+/// What a column of a program's files was said to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ColumnRow {
+    pub(crate) program: ProgramId,
+    pub(crate) name: String,
+    pub(crate) field: String,
+    pub(crate) remembered_ms: i64,
 }
 
 /// A token. It keeps its number: commands and memories refer to it.
@@ -303,9 +317,9 @@ pub(crate) struct Cursor {
     /// Accounts, programs, tokens, users, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
     /// program. Signatures and keys: the token's, before all else.
     pub(crate) number: i64,
-    /// The program of fields, commands and keys; the user of memberships.
+    /// The program of fields, commands, columns and keys; the user of memberships.
     pub(crate) program: Uuid,
-    /// The signature, or the key, or the id of a membership's account.
+    /// The signature, the key, the column's name, or the id of a membership's account.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -325,6 +339,7 @@ impl Row {
                 number: command.sequence,
                 ..start
             },
+            Row::Column(row) => Cursor { program: row.program.0, bytes: row.name.clone().into_bytes(), ..start },
             Row::Signature(row) => Cursor { number: row.token, bytes: row.signature.to_vec(), ..start },
             Row::Key(row) => {
                 Cursor { number: row.token, program: row.program.0, bytes: row.key.clone().into_bytes(), ..start }

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::carry::{Pages, programs};
 use super::{
-    CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Movable, Part, PayloadRow, Row, SignatureRow,
-    TokenRow, UserRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Movable, Part, PayloadRow, Row,
+    SignatureRow, TokenRow, UserRow,
 };
 use crate::contact::{Contact, Phone};
 use crate::store::StoreError;
@@ -64,6 +64,7 @@ pub(super) async fn tally(home: &dyn Movable, tell: &(dyn Fn(u64) + Sync)) -> Re
         ("tokens", Part::Tokens),
         ("users", Part::Users),
         ("memberships", Part::Memberships),
+        ("columns", Part::Columns),
         ("signatures", Part::Signatures),
         ("idempotency keys", Part::Keys),
     ];
@@ -185,6 +186,7 @@ impl Tallier {
             Row::Command(command) => self.command(command),
             Row::Signature(signature) => self.signature(signature),
             Row::Key(key) => self.key(key),
+            Row::Column(column) => self.column(column),
             Row::Contact(contact) => self.contact(contact),
         }
         self.end_row();
@@ -314,6 +316,14 @@ impl Tallier {
         self.bytes(command.0.as_bytes());
         self.bytes(request_digest);
         self.number(*remember_until_ms);
+    }
+
+    fn column(&mut self, row: &ColumnRow) {
+        let ColumnRow { program, name, field, remembered_ms } = row;
+        self.bytes(program.0.as_bytes());
+        self.text(name);
+        self.text(field);
+        self.number(*remembered_ms);
     }
 
     fn key(&mut self, row: &KeyRow) {

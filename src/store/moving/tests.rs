@@ -10,18 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use expect_test::expect;
 
 use super::*;
-use crate::command::{Accepted, CommandState, NewCommand, Payload, Reach};
+use crate::command::{Accepted, CommandState, NewCommand, Payload, Reach, Sender};
 use crate::contact::{FieldType, ValueType};
 use crate::import::{Change, Update};
 use crate::store::postgres::{PostgresMovable, PostgresSettings, PostgresStore};
 use crate::store::secrets::MasterKeySource;
 use crate::store::sqlite::{SqliteMovable, SqliteSettings, SqliteStore};
+use crate::store::suite::uploads::received;
 use crate::store::suite::{
     ACTIVE, ALL, HOUR, NOW, Tenant, accept, addition, begin, claim, contacts, import, new_token, program, refused,
     report, request, settings, tenant, unchanged, with_key,
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
-use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store};
+use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store, UploadId};
 use crate::tenant::{NewSession, NewToken, Programs, Scope, Secret, TicketDigest, Token, TokenNumber};
 use failing::{Failing, cut_off};
 use people::{COOKIE, LINK, fill_people, passwords, people_are_not_changed, people_go_on, session_of, user_name};
@@ -99,6 +100,9 @@ struct Filled {
     cancelled: CommandId,
     small: CommandId,
     keyed: NewCommand,
+    /// A user's.
+    of_user: CommandId,
+    upload: UploadId,
 }
 
 fn large_request(tenant: &Tenant) -> NewCommand {
@@ -146,6 +150,16 @@ async fn fill(store: &dyn Store) -> Filled {
     is_new(store.accept(NewCommand { payload: Payload::text(""), ..request(&two, 5) }).await.expect("accepted"));
     let of_empty = claim(store).await;
     store.finish(&of_empty, &report(0), "trace", NOW).await.expect("finished");
+    let new = NewCommand { sender: Sender::User("zoë".to_owned()), body_digest: None, ..request(&two, 6) };
+    let of_user = is_new(store.accept(new).await.expect("accepted"));
+    let claimed = claim(store).await;
+    store.finish(&claimed, &report(0), "trace", NOW).await.expect("finished");
+    let upload = store.keep_upload(received(store, &two, b"phone\n6\n")).await.expect("kept");
+    store.note_upload(two.account, upload, of_user).await.expect("noted");
+    for (tenant, name, now_ms) in [(&one, "Ä", NOW), (&one, "b", NOW + 1), (&two, "", NOW)] {
+        let columns = [(name.to_owned(), "phone".to_owned())];
+        store.remember_columns(tenant.account, tenant.program, &columns, now_ms).await.expect("remembered");
+    }
 
     // It dies between the commit and the word of it.
     let applied = accept(store, &one, 101).await;
@@ -159,13 +173,13 @@ async fn fill(store: &dyn Store) -> Filled {
     let done = store.cancel(one.account, cancelled, "someone", NOW).await;
     assert_eq!(done, Ok(Some(Cancellation::Done)));
     let small = accept(store, &one, 102).await;
-    Filled { one, two, applied, large, cancelled, small, keyed }
+    Filled { one, two, applied, large, cancelled, small, keyed, of_user, upload }
 }
 
 /// The target goes on as if nothing had happened.
 async fn goes_on(store: &dyn Store, filled: &Filled) {
     people_go_on(store, filled).await;
-    let Filled { one, two, applied, large, cancelled: _, small, keyed } = filled;
+    let Filled { one, two, applied, large, cancelled: _, small, keyed, of_user: _, upload: _ } = filled;
     // What was applied is not cancelled as if it had never run.
     assert_eq!(store.cancel(one.account, *applied, "someone", NOW).await, Ok(Some(Cancellation::Asked)));
     // What clients send again is known.
@@ -226,7 +240,7 @@ async fn goes_on(store: &dyn Store, filled: &Filled) {
 
 /// What can be read of a home, by what the service itself asks.
 async fn seen(store: &dyn Store, filled: &Filled) -> String {
-    let Filled { one, two, applied, large, cancelled, small, keyed } = filled;
+    let Filled { one, two, applied, large, cancelled, small, keyed, of_user, upload: _ } = filled;
     let mut seen = format!("{:?}\n", store.accounts().await.expect("accounts"));
     seen += &format!("{:?}\n", store.programs(None).await.expect("programs"));
     seen += &format!("{:?}\n", store.tokens(None).await.expect("tokens"));
@@ -240,10 +254,12 @@ async fn seen(store: &dyn Store, filled: &Filled) -> String {
     for tenant in [one, two] {
         seen += &format!("{:?}\n", store.schema(tenant.account, tenant.program).await.expect("a schema"));
         seen += &format!("{:?}\n", contacts(store, tenant).await);
+        seen += &format!("{:?}\n", store.columns(tenant.account, tenant.program).await.expect("readable"));
         let active = ContactQuery { filter: ACTIVE, ..ALL };
         seen += &format!("{}\n", store.contacts(tenant.account, tenant.program, active).await.expect("a page").total);
     }
-    for (tenant, id) in [(one, applied), (one, large), (one, cancelled), (one, small), (two, &keyed.id)] {
+    for (tenant, id) in [(one, applied), (one, large), (one, cancelled), (one, small), (two, &keyed.id), (two, of_user)]
+    {
         let command = store.command(tenant.account, *id).await.expect("readable").expect("the command");
         seen += &format!("{command:?}\n");
     }
@@ -265,12 +281,17 @@ async fn everything_is_moved(source: Home, target: Home) {
     let rows = |what: &str| lines.iter().find(|line| line.what == what).map(|line| line.target.rows);
     assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(4)));
     assert_eq!((rows("users"), rows("memberships")), (Some(3), Some(4)));
-    assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(9), Some(1)));
+    assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(10), Some(1)));
+    assert_eq!(rows("columns"), Some(3));
     assert_eq!(rows(&format!("contacts of {}", filled.one.program)), Some(CONTACTS + 1));
     assert_eq!(rows(&format!("commands of {}", filled.one.program)), Some(6));
 
     let store = target.open().await;
     assert_eq!(seen(&*store, &filled).await, before);
+    // What was no import yet is not worth a move.
+    let Filled { two, of_user, upload, .. } = &filled;
+    assert_eq!(store.upload(two.account, *upload).await, Ok(None));
+    assert_eq!(store.upload_of(two.account, *of_user).await, Ok(None));
     goes_on(&*store, &filled).await;
     drop(store);
 
@@ -279,6 +300,8 @@ async fn everything_is_moved(source: Home, target: Home) {
     assert_eq!(seen(&*store, &filled).await, before);
     let refusal = store.accept(request(&filled.one, 200)).await.expect_err("it was moved");
     assert!(matches!(&refusal, StoreError::Unavailable(words) if words.contains("was moved to")), "{refusal}");
+    let kept = store.keep_upload(received(&*store, two, b"phone\n")).await;
+    assert!(matches!(kept, Err(StoreError::Unavailable(words)) if words.contains("was moved to")));
     let cancelled = store.cancel(filled.one.account, filled.small, "someone", NOW).await;
     assert!(matches!(cancelled, Err(StoreError::Unavailable(_))));
     assert_eq!(store.claim(Reach::Any, NOW).await.expect("answered"), None);
@@ -407,7 +430,7 @@ async fn a_difference_is_told_and_the_target_stays_closed() {
     let store = source.open().await;
     fill(&*store).await;
     drop(store);
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 11, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 12, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     drop(failing);
     let Home::Database(url) = &target else { unreachable!() };

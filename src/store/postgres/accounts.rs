@@ -14,7 +14,8 @@ use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, par
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
 use crate::tenant::{
-    Account, AccountId, NewProgram, Program, ProgramId, Programs, Rotated, Secret, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, Program, ProgramId, ProgramSettings, Programs, Rotated, Secret, Token,
+    TokenListing, TokenNumber,
 };
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
@@ -189,6 +190,32 @@ pub(super) async fn schema(client: &Client, program: ProgramId) -> Result<Schema
         variables.push((FieldNumber(number), row.try_get(1).context(reading)?, parse_type(&printed)?));
     }
     Ok(Schema::new(variables))
+}
+
+pub(super) async fn update_program(
+    client: &Client,
+    account: AccountId,
+    program: ProgramId,
+    settings: &ProgramSettings,
+) -> Result<(), StoreError> {
+    let ProgramSettings { name, region, phone, timezone, active } = settings;
+    let changed = client
+        .execute_typed(
+            "UPDATE program SET name = $3, region = $4, phone = $5, timezone = $6, active = $7
+             WHERE account = $1 AND id = $2",
+            &[
+                (&account.0, Type::UUID),
+                (&program.0, Type::UUID),
+                (&not_blank("a program's name", name)?, Type::TEXT),
+                (&region.as_str(), Type::TEXT),
+                (&phone.map(|phone| phone.digits().cast_signed()), Type::INT8),
+                (timezone, Type::TEXT),
+                (active, Type::BOOL),
+            ],
+        )
+        .await
+        .context(|| format!("changing program {program}"))?;
+    if changed == 0 { Err(no_program(account, program)) } else { Ok(()) }
 }
 
 pub(super) async fn add_field(

@@ -51,16 +51,17 @@ pub(super) async fn cancel(
         return Err(refuse_work(tx.client()).await?);
     }
     // One that was claimed before may have been applied: whoever claims it next looks.
-    let (report, finished) = if was_claimed {
-        (None, None)
+    let (report, outcome, finished) = if was_claimed {
+        (None, None, None)
     } else {
-        let mode = record::options_from_json(&options)?.mode;
-        (Some(record::report_to_json(&Report::of_cancellation(mode, by))?), Some(now_ms))
+        let report = Report::of_cancellation(record::options_from_json(&options)?.mode, by);
+        (Some(record::report_to_json(&report)?), Some(record::outcome_to_json(&report)?), Some(now_ms))
     };
     let trace = finished.map(|_| trace);
     let changed = tx
         .execute_typed(
-            "UPDATE command SET cancelled_by = $3, report = coalesce($4, report), trace = $5, finished_ms = $6
+            "UPDATE command SET cancelled_by = $3, report = coalesce($4, report), trace = $5, finished_ms = $6, outcome = $7,
+               bad = ($7 IS NOT NULL), applied = false
              WHERE program = $1 AND seq = $2 AND finished_ms IS NULL",
             &[
                 (&program, Type::UUID),
@@ -69,6 +70,7 @@ pub(super) async fn cancel(
                 (&report, Type::TEXT),
                 (&trace, Type::TEXT),
                 (&finished, Type::INT8),
+                (&outcome, Type::TEXT),
             ],
         )
         .await

@@ -120,7 +120,7 @@ fn columns() -> String {
 }
 
 /// Whether a command runs: one whose claim has run out waits again, whoever may still be at it.
-fn runs() -> String {
+pub(super) fn runs() -> String {
     format!("(finished_ms IS NULL AND seq = head AND running AND lease_until_ms > {NOW_MS})")
 }
 

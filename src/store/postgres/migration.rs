@@ -43,6 +43,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../../../migrations/postgres/0010_people.sql"), works_with: 7 },
     // Who does not know of uploads does not come upon them, and carries out what a user sent as what a token did.
     Step { sql: include_str!("../../../migrations/postgres/0011_uploads.sql"), works_with: 7 },
+    // What an older node completes lacks its outcome, which is then read from the report, and is not among the day's imports.
+    Step { sql: include_str!("../../../migrations/postgres/0012_history.sql"), works_with: 7 },
 ];
 
 /// What this program knows.

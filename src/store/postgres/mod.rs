@@ -20,6 +20,7 @@ mod connection;
 mod contacts;
 mod deciding;
 mod finding;
+mod history;
 mod import_connection;
 mod import_tx;
 mod keeping;
@@ -40,6 +41,7 @@ mod takeover_tests;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod uploads;
 
 use std::future::Future;
 use std::io::Read;
@@ -72,7 +74,8 @@ use crate::command::{Accepted, Claim, Command, CommandId, CommandState, Completi
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
 use crate::tenant::{
-    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, ProgramSettings, Rotated, Secret, Token,
+    TokenListing, TokenNumber,
 };
 
 /// The context that the key's check value is sealed with, and the value.
@@ -238,6 +241,15 @@ impl Store for PostgresStore {
 
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
         ask!(self, |client| accounts::set_program_active(&client, account, program, active))
+    }
+
+    async fn update_program(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        settings: ProgramSettings,
+    ) -> Result<(), StoreError> {
+        ask!(self, |client| accounts::update_program(&client, account, program, &settings))
     }
 
     async fn add_field(
@@ -541,6 +553,3 @@ fn node_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", host.trim(), std::process::id())
 }
-
-impl crate::store::Uploads for PostgresStore {}
-impl crate::store::History for PostgresStore {}

@@ -151,18 +151,31 @@ pub(super) fn file(
     account: AccountId,
     command: &Command,
 ) -> Result<Option<StoredFile>, StoreError> {
+    if command.account != account {
+        return Ok(None);
+    }
+    stored(shared, handle, (command.program, command.id), command.payload_bytes)
+}
+
+/// A payload of so many bytes; `None` if it is kept no more. Blocking.
+pub(super) fn stored(
+    shared: &Arc<Shared>,
+    handle: &Handle,
+    (program, command): (ProgramId, CommandId),
+    bytes: u64,
+) -> Result<Option<StoredFile>, StoreError> {
     let mut file = StoredFile {
         shared: Arc::clone(shared),
         handle: handle.clone(),
-        program: command.program,
-        command: command.id,
-        left: command.payload_bytes,
+        program,
+        command,
+        left: bytes,
         piece: Vec::new(),
         read: 0,
         next: 0,
     };
     // An empty file has no piece that could be gone.
-    let is_there = command.account == account && (file.left == 0 || file.fetch()?);
+    let is_there = file.left == 0 || file.fetch()?;
     Ok(is_there.then_some(file))
 }
 

@@ -18,6 +18,7 @@ use super::moving::IS_MOVING;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
+use crate::store::history::{DayShare, is_bad};
 use crate::store::{Backlog, StoreError, record};
 use crate::tenant::{AccountId, ProgramId};
 
@@ -236,7 +237,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
                  ), taken AS (
                      UPDATE lane SET running = true, attempt = attempt + 1, rows = 0, node = $2,
-                       lease_until_ms = {NOW_MS} + $1
+                       lease_until_ms = {NOW_MS} + $1, claimed_ms = {NOW_MS}
                      FROM next WHERE lane.program = next.program
                      RETURNING lane.program, lane.account, head, attempt
                  ), served AS (
@@ -323,9 +324,13 @@ pub(super) async fn finish(
     trace: &str,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let report = record::report_to_json(report)?;
+    let (json, outcome) = (record::report_to_json(report)?, record::outcome_to_json(report)?);
+    let (bad, applied) = (is_bad(report), report.applied());
+    let share = DayShare::of(&claim.options, report, now_ms);
+    let (has_share, day) = (share.is_some(), share.as_ref().map_or(0, |share| share.day));
+    let rows: Vec<i64> = share.as_ref().map_or(vec![0; 5], |share| share.rows().to_vec());
     let client = connection(&shared.pool).await?;
-    // One statement: the lane moves on and the command is complete, or neither.
+    // One statement: the lane moves on, the command is complete, and it is counted among its day's imports; or nothing of that.
     let told = within(
         ANSWERED_WITHIN,
         execute(
@@ -334,18 +339,34 @@ pub(super) async fn finish(
                 "WITH done AS (
                      UPDATE lane SET head = head + 1, running = false, attempt = 0, rows = 0, node = NULL,
                        ready_us = {NOW_US}
-                     WHERE {STANDS} RETURNING lane.program
+                     WHERE {STANDS} RETURNING lane.program, lane.account, lane.claimed_ms
+                 ), counted AS (
+                     INSERT INTO day_tally AS tally
+                       (account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed)
+                     SELECT done.account, $10, done.program, 1, $8::boolean::int, ($11)[1], ($11)[2], ($11)[3], ($11)[4], ($11)[5]
+                     FROM done WHERE $12
+                     ON CONFLICT (account, day, program) DO UPDATE SET imports = tally.imports + 1,
+                       bad_imports = tally.bad_imports + excluded.bad_imports, added = tally.added + excluded.added,
+                       updated = tally.updated + excluded.updated, unchanged = tally.unchanged + excluded.unchanged,
+                       ignored = tally.ignored + excluded.ignored, failed = tally.failed + excluded.failed
                  )
-                 UPDATE command SET report = $4, trace = $5, finished_ms = $6 FROM done
-                 WHERE command.program = done.program AND command.seq = $2"
+                 UPDATE command SET report = $4, trace = $5, finished_ms = $6, outcome = $7, bad = $8, applied = $9,
+                   started_ms = done.claimed_ms, attempts = $3
+                 FROM done WHERE command.program = done.program AND command.seq = $2"
             ),
             &[
                 (&claim.program.0, Type::UUID),
                 (&claim.sequence, Type::INT8),
                 (&claim.attempt.cast_signed(), Type::INT4),
-                (&report, Type::TEXT),
+                (&json, Type::TEXT),
                 (&trace, Type::TEXT),
                 (&now_ms, Type::INT8),
+                (&outcome, Type::TEXT),
+                (&bad, Type::BOOL),
+                (&applied, Type::BOOL),
+                (&day, Type::INT8),
+                (&rows, Type::INT8_ARRAY),
+                (&has_share, Type::BOOL),
             ],
             || format!("finishing command {}", claim.command),
         ),

@@ -11,7 +11,8 @@ use crate::store::refusal::{self, FIELDS_MAX, new_id, no_program, not_blank, par
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{OldColumns, RotatedColumns, ScopeColumns, SealedToken, TokenRow};
 use crate::tenant::{
-    Account, AccountId, NewProgram, Program, ProgramId, Programs, Scope, Secret, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, Program, ProgramId, ProgramSettings, Programs, Scope, Secret, Token, TokenListing,
+    TokenNumber,
 };
 
 /// A tag of 48 random bits that is taken already is as good as impossible; a few tries make it so.
@@ -169,6 +170,30 @@ pub(super) fn schema(catalogue: &Connection, program: ProgramId) -> Result<Schem
         variables.push((number, name, parse_type(&printed)?));
     }
     Ok(Schema::new(variables))
+}
+
+pub(super) fn update_program(
+    catalogue: &Connection,
+    account: AccountId,
+    program: ProgramId,
+    settings: &ProgramSettings,
+) -> Result<(), StoreError> {
+    the_program(catalogue, account, program)?;
+    let ProgramSettings { name, region, phone, timezone, active } = settings;
+    catalogue
+        .execute(
+            "UPDATE program SET name = ?2, region = ?3, phone = ?4, timezone = ?5, active = ?6 WHERE id = ?1",
+            params![
+                program.0.as_bytes().as_slice(),
+                not_blank("a program's name", name)?,
+                region.as_str(),
+                phone.map(|phone| phone.digits().cast_signed()),
+                timezone,
+                active
+            ],
+        )
+        .context(|| format!("changing program {program}"))?;
+    Ok(())
 }
 
 pub(super) fn add_field(

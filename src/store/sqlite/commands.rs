@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::accounts::{the_program, uuid};
 use super::connection::Context;
+use super::history;
 use super::lanes::Waiting;
 use super::places::Places;
 use crate::command::{
@@ -474,15 +475,18 @@ pub(super) fn finish(
     trace: &str,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let report = record::report_to_json(report)?;
+    let json = record::report_to_json(report)?;
     let changed = catalogue
         .prepare_cached(
             "UPDATE command SET state = 'complete', report = ?3, trace = ?4, finished_ms = ?5
              WHERE seq = ?1 AND attempt = ?2 AND state = 'running'",
         )
-        .and_then(|mut update| update.execute(params![claim.sequence, claim.attempt, report, trace, now_ms]))
+        .and_then(|mut update| update.execute(params![claim.sequence, claim.attempt, json, trace, now_ms]))
         .context(|| format!("finishing command {}", claim.command))?;
-    if changed == 0 { Err(StoreError::LostClaim) } else { Ok(()) }
+    if changed == 0 {
+        return Err(StoreError::LostClaim);
+    }
+    history::note(catalogue, (claim.account, claim.program, claim.sequence), (&claim.options, report), now_ms)
 }
 
 /// Cancels a command of an account; a report is kept for one that never ran. `None` if there is none.
@@ -495,16 +499,18 @@ pub(super) fn cancel(
 ) -> Result<Option<Cancellation>, StoreError> {
     let cancelling = || format!("cancelling command {command}");
     let found = catalogue
-        .prepare_cached("SELECT seq, state, attempt, options FROM command WHERE id = ?1 AND account = ?2")
+        .prepare_cached("SELECT seq, state, attempt, options, program FROM command WHERE id = ?1 AND account = ?2")
         .and_then(|mut select| {
             let (id, account) = (command.0.as_bytes().as_slice(), account.0.as_bytes().as_slice());
             let row = |row: &Row<'_>| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
+                let options = row.get::<_, String>(3)?;
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, options, uuid(row, 4)?))
             };
             select.query_row([id, account], row).optional()
         })
         .context(cancelling)?;
-    let Some((sequence, state, attempt, options)) = found else { return Ok(None) };
+    let Some((sequence, state, attempt, options, program)) = found else { return Ok(None) };
+    let program = ProgramId(program);
     // One that ran before may have been applied, and only its program's file knows: the next attempt asks it.
     if state != "queued" || attempt > 0 {
         let asked = catalogue
@@ -513,15 +519,17 @@ pub(super) fn cancel(
             .context(cancelling)?;
         return Ok(Some(if asked > 0 { Cancellation::Asked } else { Cancellation::TooLate }));
     }
-    let mode = record::options_from_json(&options)?.mode;
-    let report = record::report_to_json(&Report::of_cancellation(mode, by))?;
+    let options = record::options_from_json(&options)?;
+    let report = Report::of_cancellation(options.mode, by);
+    let json = record::report_to_json(&report)?;
     catalogue
         .prepare_cached(
             "UPDATE command SET state = 'complete', cancelled_by = ?2, report = ?3, trace = ?4, finished_ms = ?5
              WHERE seq = ?1",
         )
-        .and_then(|mut update| update.execute(params![sequence, by, report, trace, now_ms]))
+        .and_then(|mut update| update.execute(params![sequence, by, json, trace, now_ms]))
         .context(cancelling)?;
+    history::note(catalogue, (account, program, sequence), (&options, &report), now_ms)?;
     Ok(Some(Cancellation::Done))
 }
 

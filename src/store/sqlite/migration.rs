@@ -18,6 +18,7 @@ pub(super) const CATALOGUE: &[&str] = &[
     include_str!("../../../migrations/sqlite/catalogue/0007_tokens.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0010_people.sql"),
     include_str!("../../../migrations/sqlite/catalogue/0011_uploads.sql"),
+    include_str!("../../../migrations/sqlite/catalogue/0012_history.sql"),
 ];
 
 /// The steps of a program's file.

@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/catalogue.db         accounts, programs, fields, tokens, commands, what was accepted
 //! DATA/programs/<id>.db     the contacts of one program, and which commands are in them
-//! DATA/payloads/<id>.csv    uploads that are not small
+//! DATA/payloads/<id>.csv    uploads that are not small, and those that are no imports yet
 //! DATA/master.key           opens the tokens' secrets; not needed if the key comes from elsewhere
 //! DATA/lock                 held by the one server, or by a move
 //! DATA/opening.lock         held for the moment of opening, by servers and operators' commands
@@ -23,6 +23,7 @@ mod connection;
 mod contacts;
 mod directory;
 mod finding;
+mod history;
 mod import_tx;
 mod keeping;
 mod lanes;
@@ -38,6 +39,7 @@ mod readers;
 mod receiving;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod writer;
 
 use std::io::{Cursor, Read};
@@ -72,7 +74,8 @@ use crate::command::{Accepted, Claim, Command, CommandId, Completions, NewComman
 use crate::contact::{Contact, ContactId, FieldType, Schema};
 use crate::import::Report;
 use crate::tenant::{
-    Account, AccountId, NewProgram, NewToken, Program, ProgramId, Rotated, Secret, Token, TokenListing, TokenNumber,
+    Account, AccountId, NewProgram, NewToken, Program, ProgramId, ProgramSettings, Rotated, Secret, Token,
+    TokenListing, TokenNumber,
 };
 
 /// How many requests read program files at once; more wait. Apart from the catalogue's, so that slow lists do not hold up
@@ -136,7 +139,8 @@ impl SqliteStore {
         let standing = standing(&moving::place(&data), &moving::marks(&catalogue)?, open_as)?;
         let (payloads, queue) = (Payloads::new(payloads), Arc::new(Queue::default()));
         if open_as == OpenAs::Server && standing == Standing::Free {
-            payloads.remove_orphans(|command| commands::has_file(&catalogue, command))?;
+            payloads
+                .remove_orphans(|id| Ok(commands::has_file(&catalogue, id)? || uploads::is_kept(&catalogue, id)?))?;
             test_point("start.orphans_removed");
             commands::requeue_all(&catalogue)?.into_iter().for_each(|waiting| queue.restore(waiting));
             test_point("start.requeued");
@@ -249,6 +253,15 @@ impl Store for SqliteStore {
 
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
         self.write(move |catalogue| accounts::set_program_active(catalogue, account, program, active)).await
+    }
+
+    async fn update_program(
+        &self,
+        account: AccountId,
+        program: ProgramId,
+        settings: ProgramSettings,
+    ) -> Result<(), StoreError> {
+        self.write(move |catalogue| accounts::update_program(catalogue, account, program, &settings)).await
     }
 
     async fn add_field(
@@ -551,6 +564,3 @@ async fn blocking<T: Send + 'static>(
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(StoreError::Fault(format!("a reader of the store ended early: {error}"))))
 }
-
-impl crate::store::Uploads for SqliteStore {}
-impl crate::store::History for SqliteStore {}

@@ -9,8 +9,8 @@ use super::super::{accounts, contacts};
 use crate::command::{CommandId, Digest};
 use crate::store::StoreError;
 use crate::store::moving::{
-    CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row, SMALL_BYTES_MAX,
-    SignatureRow, TokenRow, UserRow,
+    ColumnRow, CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row,
+    SMALL_BYTES_MAX, SignatureRow, TokenRow, UserRow,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
@@ -42,6 +42,7 @@ pub(super) async fn page(
         | Part::Tokens
         | Part::Users
         | Part::Memberships
+        | Part::Columns
         | Part::Signatures
         | Part::Keys => plain(tx.client(), key, part, after, rows_max).await?,
     };
@@ -102,6 +103,11 @@ async fn plain(
              WHERE (token, program, key) > ($1, $2, $3) ORDER BY token, program, key LIMIT $4",
             vec![number, program, (&text as _, Type::TEXT), rows_max],
         ),
+        Part::Columns => (
+            "SELECT program, name, field, remembered_ms FROM mapped_column
+             WHERE (program, name) > ($1, $2) ORDER BY program, name LIMIT $3",
+            vec![program, (&text as _, Type::TEXT), rows_max],
+        ),
         Part::Accounts | Part::Commands | Part::Contacts(_) => (
             "SELECT number, id, name, created_ms FROM account WHERE number > $1 ORDER BY number LIMIT $2",
             vec![number, rows_max],
@@ -121,6 +127,7 @@ async fn plain(
             })),
             Part::Signatures => read_signature(row),
             Part::Keys => read_key(row),
+            Part::Columns => read_column(row),
             Part::Accounts | Part::Commands | Part::Contacts(_) => {
                 let account = Account { id: AccountId(cell(row, 1)?), name: cell(row, 2)?, created_ms: cell(row, 3)? };
                 Ok(Row::Account(cell(row, 0)?, account))
@@ -219,6 +226,7 @@ pub(super) async fn reached(client: &Client, part: Part) -> Result<u64, StoreErr
         Part::Commands => ("SELECT count(*) FROM command", None),
         Part::Signatures => ("SELECT count(*) FROM signature", None),
         Part::Keys => ("SELECT count(*) FROM idempotency_key", None),
+        Part::Columns => ("SELECT count(*) FROM mapped_column", None),
         Part::Contacts(program) => ("SELECT coalesce(max(number), 0) FROM contact WHERE program = $1", Some(program.0)),
     };
     let parameter: Vec<Parameter<'_>> = program.iter().map(|program| (program as _, Type::UUID)).collect();
@@ -304,6 +312,15 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
         state,
         payload,
     })))
+}
+
+fn read_column(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Column(ColumnRow {
+        program: ProgramId(cell(row, 0)?),
+        name: cell(row, 1)?,
+        field: cell(row, 2)?,
+        remembered_ms: cell(row, 3)?,
+    }))
 }
 
 fn read_signature(row: &SqlRow) -> Result<Row, StoreError> {

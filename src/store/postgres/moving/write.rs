@@ -10,8 +10,8 @@ use super::super::connection::{self, Context, Lent};
 use crate::contact::Contact;
 use crate::store::StoreError;
 use crate::store::moving::{
-    CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row, SignatureRow, TokenRow,
-    UserRow, unwrapped,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row, SignatureRow,
+    TokenRow, UserRow, unwrapped,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
@@ -54,6 +54,9 @@ pub(super) async fn write(client: &Client, key: &MasterKey, part: Part, rows: Ve
         Part::Commands => {
             let commands = unwrapped(rows, |row| if let Row::Command(row) = row { Some(*row) } else { None })?;
             self::commands(client, &commands).await
+        }
+        Part::Columns => {
+            columns(client, &unwrapped(rows, |row| if let Row::Column(row) = row { Some(row) } else { None })?).await
         }
         Part::Signatures => {
             signatures(client, &unwrapped(rows, |row| if let Row::Signature(row) = row { Some(row) } else { None })?)
@@ -350,6 +353,21 @@ async fn signatures(client: &Client, rows: &[SignatureRow]) -> Result<(), StoreE
     .await
 }
 
+async fn columns(client: &Client, rows: &[ColumnRow]) -> Result<(), StoreError> {
+    execute(
+        client,
+        "INSERT INTO mapped_column (program, name, field, remembered_ms)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])",
+        &[
+            (&column(rows, |row| row.program.0), Type::UUID_ARRAY),
+            (&column(rows, |row| &*row.name), Type::TEXT_ARRAY),
+            (&column(rows, |row| &*row.field), Type::TEXT_ARRAY),
+            (&column(rows, |row| row.remembered_ms), Type::INT8_ARRAY),
+        ],
+    )
+    .await
+}
+
 async fn keys(client: &Client, rows: &[KeyRow]) -> Result<(), StoreError> {
     execute(
         client,
@@ -413,7 +431,7 @@ pub(super) async fn settle(client: &Client) -> Result<(), StoreError> {
     client
         .batch_execute(
             "ANALYZE account, program, field, token, console_user, console_membership, lane, command, signature,
-               idempotency_key, stock, contact",
+               idempotency_key, mapped_column, stock, contact",
         )
         .await
         .context(|| "measuring the tables")

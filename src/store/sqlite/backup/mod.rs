@@ -12,7 +12,8 @@
 //!    applied after that file was copied, so it is one of step 1 or newer. In the copy it is made to wait again. It is
 //!    then carried out after a restore: once, on the same contacts, and in its old place, because all that are missing
 //!    in a program's file are the last ones that were applied to it.
-//! 5. The uploads of the commands that the copied catalogue knows are copied. A file was complete before its command.
+//! 5. The uploads of the commands that the copied catalogue knows are copied. A file was complete before its command. What was put into
+//!    the console and is no import yet is not in the copy: it is a day old at most.
 //! 6. A manifest is written. Without it a directory is no backup.
 //!
 //! A command that was applied, and of which the catalogue does not know that yet, needs nothing: a start asks the
@@ -132,9 +133,12 @@ pub fn backup(settings: &BackupSettings, watcher: Watcher<'_>) -> Result<BackedU
         migration::migrate(catalogue, &to.join(CATALOGUE), migration::CATALOGUE)?;
         catalogue.execute_batch("BEGIN").context(|| "mending the copied catalogue")?;
         backed_up.commands_again = before.mend(catalogue, &to.join(PROGRAMS))?;
-        // Whoever signed out since then, or was thrown out, must not be in again when the copy is put in place.
+        // Whoever signed out since then, or was thrown out, must not be in again when the copy is put in place. And what is no import yet is
+        // not copied: it is a day old at most, and its sender has it.
         catalogue
-            .execute_batch("DELETE FROM console_session; DELETE FROM console_link; COMMIT")
+            .execute_batch(
+                "DELETE FROM console_session; DELETE FROM console_link; DELETE FROM upload_use; DELETE FROM upload; COMMIT",
+            )
             .context(|| "mending the copied catalogue")?;
         let known = commands(catalogue)?;
         backed_up.commands = known.len() as u64;

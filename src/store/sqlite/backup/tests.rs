@@ -10,7 +10,7 @@ use crate::contact::{FieldType, ValueType};
 use crate::import::Report;
 use crate::store::sqlite::tests::{NOW, added_one, addition, directory, refusal, request, serve, tenant};
 use crate::store::sqlite::{SqliteSettings, SqliteStore};
-use crate::store::{Begin, OpenAs, PageStart, Store};
+use crate::store::{Begin, NewUpload, OpenAs, PageStart, Store, Uploads};
 use crate::store::{ContactFilter, ContactQuery};
 
 fn runtime() -> Runtime {
@@ -133,6 +133,42 @@ fn what_is_applied_and_not_told_is_found_applied_and_what_had_no_effect_stays_as
     assert!(
         matches!(copy.begin_import(&again, NOW).expect("begun"), Begin::AlreadyApplied(report) if report == added_one())
     );
+}
+
+/// A file that is no import yet is a day old at most: neither it nor its row is in the copy, and the service keeps both.
+#[test]
+fn what_was_put_into_the_console_is_not_copied() {
+    let (data, place) = (directory(), directory());
+    let (runtime, store, to) = (runtime(), serve(data.path()), place.path().join("copy"));
+    let (account, upload, command) = runtime.block_on(async {
+        let (program, token) = tenant(&store).await;
+        let new = request(&program, token, 1);
+        store.accept(new.clone()).await.expect("accepted");
+        let id = CommandId(uuid::Uuid::new_v4());
+        let mut writer = store.receive(program.account, program.id, id).expect("begun");
+        writer.write(b"phone\n").expect("written");
+        let upload = NewUpload {
+            account: program.account,
+            program: program.id,
+            received: writer.finish().expect("finished"),
+            by: "zoë".to_owned(),
+            file_name: "Fall.csv".to_owned(),
+            digest: [0; 32],
+            created_ms: NOW,
+        };
+        let upload = store.keep_upload(upload).await.expect("kept");
+        store.note_upload(program.account, upload, new.id).await.expect("noted");
+        (program.account, upload, new.id)
+    });
+    let done = backup(&settings(data.path(), to.clone()), &mut |_| ()).expect("backed up");
+    assert_eq!((done.uploads, done.commands), (1, 1));
+    assert!(store.upload_file(account, upload).expect("readable").is_some());
+    let copy = restored(&to, &place.path().join("data"));
+    assert_eq!(runtime.block_on(copy.upload(account, upload)), Ok(None));
+    assert_eq!(runtime.block_on(copy.upload_of(account, command)), Ok(None));
+    assert!(copy.upload_file(account, upload).expect("readable").is_none());
+    let left = files_of(&place.path().join("data").join(PAYLOADS), "csv", CommandId::parse).expect("listed");
+    assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [command]);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use uuid::Uuid;
 
 use self::read::{
-    memberships, read_account, read_command, read_field, read_key, read_signature, read_token, select, users,
+    memberships, read_account, read_column, read_command, read_field, read_key, read_signature, read_token, select,
+    users,
 };
 use self::write::{add_applied, add_command, add_contacts, add_plain, add_token, add_user};
 use super::accounts::{PROGRAM_COLUMNS, find_program, read_program, uuid};
@@ -291,6 +292,13 @@ impl Files {
                 params![number, bytes, rows_max],
                 read_signature,
             ),
+            Part::Columns => select(
+                catalogue,
+                "SELECT program, name, field, remembered_ms FROM mapped_column
+                 WHERE (program, name) > (?1, ?2) ORDER BY program, name LIMIT ?3",
+                params![program, String::from_utf8_lossy(bytes), rows_max],
+                read_column,
+            ),
             Part::Keys => select(
                 catalogue,
                 "SELECT token, program, key, command, body_digest, created_ms FROM idempotency_key
@@ -410,6 +418,7 @@ impl Files {
             Part::Commands => count("command")?,
             Part::Signatures => count("signature")?,
             Part::Keys => count("idempotency_key")?,
+            Part::Columns => count("mapped_column")?,
             Part::Contacts(program) => {
                 let highest = self.program(program)?.read(|file| {
                     file.query_row("SELECT coalesce(max(number), 0) FROM contact", [], |row| row.get(0))
@@ -455,9 +464,13 @@ impl Files {
                     users.iter().zip(&sealed).try_for_each(|(user, sealed)| add_user(tx, user, sealed.as_deref()))
                 })
             }
-            Part::Accounts | Part::Programs | Part::Fields | Part::Memberships | Part::Signatures | Part::Keys => {
-                self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row)))
-            }
+            Part::Accounts
+            | Part::Programs
+            | Part::Fields
+            | Part::Memberships
+            | Part::Columns
+            | Part::Signatures
+            | Part::Keys => self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row))),
         }
     }
 

@@ -7,7 +7,8 @@ use super::super::connection::Context;
 use crate::command::CommandId;
 use crate::store::StoreError;
 use crate::store::moving::{
-    CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow, UserRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
+    UserRow,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{ScopeColumns, Unsealed};
@@ -130,6 +131,11 @@ pub(super) fn read_command(row: &SqlRow<'_>) -> rusqlite::Result<CommandRow> {
         state,
         payload: row.get::<_, Option<Vec<u8>>>(12)?.map_or(PayloadRow::Gone, PayloadRow::Small),
     })
+}
+
+pub(super) fn read_column(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let program = ProgramId(uuid(row, 0)?);
+    Ok(Row::Column(ColumnRow { program, name: row.get(1)?, field: row.get(2)?, remembered_ms: row.get(3)? }))
 }
 
 pub(super) fn read_signature(row: &SqlRow<'_>) -> rusqlite::Result<Row> {

@@ -4,7 +4,8 @@ use rusqlite::{Connection, params};
 
 use crate::contact::Contact;
 use crate::store::moving::{
-    CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow, UserRow,
+    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
+    UserRow,
 };
 use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
@@ -61,6 +62,9 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
         Row::Membership(MembershipRow { user, account, role }) => tx
             .prepare_cached("INSERT INTO console_membership (person, account, role) VALUES (?1, ?2, ?3)")?
             .execute(params![user.0.as_bytes().as_slice(), account.0.as_bytes().as_slice(), role.as_str()]),
+        Row::Column(ColumnRow { program, name, field, remembered_ms }) => tx
+            .prepare_cached("INSERT INTO mapped_column (program, name, field, remembered_ms) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![program.0.as_bytes().as_slice(), name, field, remembered_ms]),
         Row::Token(_) | Row::User(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
     }?;
     Ok(())
