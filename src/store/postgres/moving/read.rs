@@ -120,11 +120,7 @@ async fn plain(
             Part::Fields => read_field(row),
             Part::Tokens => read_token(row, key),
             Part::Users => read_user(row, key),
-            Part::Memberships => Ok(Row::Membership(MembershipRow {
-                user: UserId(cell(row, 0)?),
-                account: AccountId(cell(row, 1)?),
-                role: parse_role(cell(row, 2)?)?,
-            })),
+            Part::Memberships => read_membership(row),
             Part::Signatures => read_signature(row),
             Part::Keys => read_key(row),
             Part::Columns => read_column(row),
@@ -282,6 +278,14 @@ fn read_user(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
         created_ms: cell(row, 4)?,
         last_signed_in_ms: cell(row, 5)?,
         disabled_ms: cell(row, 6)?,
+    }))
+}
+
+fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Membership(MembershipRow {
+        user: UserId(cell(row, 0)?),
+        account: AccountId(cell(row, 1)?),
+        role: parse_role(cell(row, 2)?)?,
     }))
 }
 
