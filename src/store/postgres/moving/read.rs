@@ -281,6 +281,14 @@ fn read_user(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
     }))
 }
 
+fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Membership(MembershipRow {
+        user: UserId(cell(row, 0)?),
+        account: AccountId(cell(row, 1)?),
+        role: parse_role(cell(row, 2)?)?,
+    }))
+}
+
 fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
     let state = match (cell(row, 9)?, cell(row, 10)?, cell(row, 11)?) {
         (Some(finished_ms), Some(trace), Some(report)) => CommandRowState::Complete { finished_ms, trace, report },
