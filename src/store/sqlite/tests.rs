@@ -13,8 +13,9 @@ use super::*;
 use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
-use crate::store::PageStart;
 use crate::store::suite::new_token;
+use crate::store::{PageStart, People};
+use crate::tenant::{PasswordHash, UserName};
 
 pub(super) const NOW: i64 = 1_763_812_800_000;
 
@@ -145,6 +146,8 @@ async fn secrets_are_in_no_file() {
     let data = directory();
     let store = serve(data.path());
     tenant(&store).await;
+    let ada = store.create_user(&UserName::parse("ada").expect("a name"), NOW).await.expect("a user").id;
+    store.set_password(ada, Some(&PasswordHash::new("$argon2id$of ada".to_owned()))).await.expect("set");
     let holds = |name: &str, text: &[u8]| {
         let bytes = fs::read(data.path().join(name)).expect("the file");
         bytes.windows(text.len()).any(|part| part == text)
@@ -153,6 +156,8 @@ async fn secrets_are_in_no_file() {
     assert!(holds("catalogue.db-wal", name) && !holds("catalogue.db-wal", secret));
     store.close().await.expect("closed");
     assert!(holds("catalogue.db", name) && !holds("catalogue.db", secret));
+    // Not even the hash of a password.
+    assert!(holds("catalogue.db", b"ada") && !holds("catalogue.db", b"$argon2id$"));
 }
 
 #[tokio::test]

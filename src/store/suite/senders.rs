@@ -3,7 +3,11 @@
 use super::*;
 use crate::store::CommandQuery;
 
-scenes![a_users_command_is_one_as_any_other, a_sender_that_is_not_there_is_refused];
+scenes![
+    a_users_command_is_one_as_any_other,
+    a_sender_that_is_not_there_is_refused,
+    what_was_sent_is_known_by_its_digest,
+];
 
 /// A request of a user, of the same number as [`request`]'s.
 fn of_user(tenant: &Tenant, number: u8, name: &str) -> NewCommand {
@@ -61,4 +65,18 @@ async fn a_sender_that_is_not_there_is_refused(home: &dyn Home) {
     refused(store.accept(NewCommand { program: other.id, ..of_user(&tenant, 1, "zoë") }).await);
     assert_eq!(store.remembered(TokenNumber::OF_USERS, &[1; 32]).await, Ok(None));
     assert_eq!(claimed_ids(&*store).await, []);
+}
+
+async fn what_was_sent_is_known_by_its_digest(home: &dyn Home) {
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    let large = NewCommand { payload: Payload::text("phone\n".repeat(20_000)), ..request(&tenant, 2) };
+    for new in [request(&tenant, 1), large, NewCommand { body_digest: None, ..request(&tenant, 3) }] {
+        assert_eq!(new.body_digest.unwrap_or(new.request_digest), new.request_digest);
+        store.accept(new).await.expect("accepted");
+    }
+    let same = "SELECT count(*) FROM command JOIN signature ON signature.command = command.id
+                WHERE body_digest = request_digest";
+    assert_eq!(home.past_the_store(same), 2);
+    assert_eq!(home.past_the_store("SELECT count(*) FROM command WHERE body_digest IS NULL"), 1);
 }

@@ -1,7 +1,8 @@
 //! What every home does with what was put into the console, and with what is remembered of a program's columns.
 
 use super::*;
-use crate::store::{CommandQuery, NewUpload, PIECE_BYTES, Past, Upload, UploadId};
+use crate::command::Kept;
+use crate::store::{CommandQuery, NewUpload, PIECE_BYTES, Past, UPLOAD_KEPT_MS, Upload, UploadId};
 use crate::tenant::ProgramSettings;
 
 scenes![
@@ -10,6 +11,7 @@ scenes![
     an_upload_is_its_accounts,
     who_does_not_serve_keeps_no_upload,
     uploads_go_in_their_time_and_nothing_else_does,
+    the_keeper_lets_uploads_go_after_a_day,
     a_command_leads_to_its_upload,
     columns_are_remembered,
     only_some_columns_are_remembered,
@@ -206,6 +208,25 @@ async fn uploads_go_in_their_time_and_nothing_else_does(home: &dyn Home) {
     let past = Past { payloads_before_ms: i64::MAX, commands_before_ms: i64::MAX };
     store.forget(past, 10).await.expect("forgotten");
     assert_eq!(there().await, [false, false, false, true]);
+    come_to(home, 1).await;
+}
+
+async fn the_keeper_lets_uploads_go_after_a_day(home: &dyn Home) {
+    const LOOKS_MAX: usize = 10_000;
+    let store = home.open().await;
+    let tenant = tenant(&*store, "One").await;
+    let (old, new) = (keep(&*store, &tenant, 5, NOW).await, keep(&*store, &tenant, 6, NOW + 1).await);
+    let kept = Kept { payloads: Duration::MAX, commands: Duration::MAX };
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let keeper = crate::command::keep(Arc::clone(&store), kept, Arc::new(|| NOW + UPLOAD_KEPT_MS), stopping);
+    let mut looks = 0;
+    while found(&*store, &tenant, old).await.is_some() {
+        looks += 1;
+        assert!(looks < LOOKS_MAX, "it stays");
+    }
+    assert!(found(&*store, &tenant, new).await.is_some());
+    stop.send(true).expect("it listens");
+    keeper.await.expect("it ends");
     come_to(home, 1).await;
 }
 

@@ -235,7 +235,7 @@ fn contacts_are_found(home: Home) {
         rows.map(|row| words(row.split_once('>').unwrap().1.split('<').next().unwrap())).collect()
     };
     assert_eq!(names("").len(), 50);
-    assert_eq!(names("q=zo%C3%AB+7").len(), 10 + 1 + 1 + 1, "7, 17 … 97, 70 … 79 without 77 twice, 107, 117");
+    assert_eq!(names("q=zo%C3%AB+7").len(), (1..=120).filter(|number: &u32| number.to_string().contains('7')).count());
     assert_eq!(names("q=ZO%C3%8B+119"), ["Zoë 119 O'Neil, 119"]);
     assert_eq!(names("q=c0000012"), ["Zoë 12 O'Neil, 12"]);
     let phone = crate::harness::nth_phone(5);
@@ -359,7 +359,7 @@ fn a_program_is_made_and_changed(home: Home) {
         ("name", "Spring"),
         ("region", "CA"),
         ("phone", "(416) 555-0143"),
-        ("timezone", "america/toronto"),
+        ("timezone", "America/Toronto"),
         ("field.0", "gpa"),
         ("type.0", "Maybe (Float)"),
     ];

@@ -120,11 +120,7 @@ async fn plain(
             Part::Fields => read_field(row),
             Part::Tokens => read_token(row, key),
             Part::Users => read_user(row, key),
-            Part::Memberships => Ok(Row::Membership(MembershipRow {
-                user: UserId(cell(row, 0)?),
-                account: AccountId(cell(row, 1)?),
-                role: parse_role(cell(row, 2)?)?,
-            })),
+            Part::Memberships => read_membership(row),
             Part::Signatures => read_signature(row),
             Part::Keys => read_key(row),
             Part::Columns => read_column(row),
@@ -285,6 +281,14 @@ fn read_user(row: &SqlRow, key: &MasterKey) -> Result<Row, StoreError> {
     }))
 }
 
+fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Membership(MembershipRow {
+        user: UserId(cell(row, 0)?),
+        account: AccountId(cell(row, 1)?),
+        role: parse_role(cell(row, 2)?)?,
+    }))
+}
+
 fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
     let state = match (cell(row, 9)?, cell(row, 10)?, cell(row, 11)?) {
         (Some(finished_ms), Some(trace), Some(report)) => CommandRowState::Complete { finished_ms, trace, report },
@@ -312,6 +316,14 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
         state,
         payload,
     })))
+}
+
+fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Membership(MembershipRow {
+        user: UserId(cell(row, 0)?),
+        account: AccountId(cell(row, 1)?),
+        role: parse_role(cell(row, 2)?)?,
+    }))
 }
 
 fn read_column(row: &SqlRow) -> Result<Row, StoreError> {
