@@ -8,6 +8,7 @@
 //! A case is a line of [`STEPS`] on each home; anything that brings a file in is a [`Side`].
 
 mod bodies;
+mod console;
 mod disk;
 mod growth;
 mod nodes;
@@ -100,11 +101,14 @@ struct Effort {
     poll_seconds: u64,
     /// How often each page is read.
     pages: usize,
+    /// Imports that a program has had whose pages are opened.
+    history: u64,
 }
 
 impl Wanted {
     fn full() -> Wanted {
-        let effort = Effort { imports: 960, imports_alone: 160, probes: 200, poll_seconds: 3, pages: 201 };
+        let effort =
+            Effort { imports: 960, imports_alone: 160, probes: 200, poll_seconds: 3, pages: 201, history: 10_000 };
         Wanted {
             rows: 100_000,
             rounds: 5,
@@ -119,7 +123,7 @@ impl Wanted {
 
     /// All cases as small as can be: shows that they work, and measures nothing.
     fn quick() -> Wanted {
-        let effort = Effort { imports: 64, imports_alone: 16, probes: 10, poll_seconds: 1, pages: 11 };
+        let effort = Effort { imports: 64, imports_alone: 16, probes: 10, poll_seconds: 1, pages: 11, history: 100 };
         Wanted {
             rows: 4_000,
             rounds: 1,
@@ -162,7 +166,7 @@ impl Wanted {
 
 /// The names of all.
 fn cases() -> Vec<String> {
-    let on_homes = [growth::NAME, bodies::NAME, programs::NAME, polls::NAME, small::NAME, paging::NAME];
+    let on_homes = [growth::NAME, bodies::NAME, programs::NAME, polls::NAME, small::NAME, paging::NAME, console::NAME];
     let on_homes = STEPS.iter().map(|(step, _)| *step).chain(on_homes);
     let mut cases: Vec<String> = on_homes.flat_map(|case| Kind::ALL.map(|kind| case_name(kind.name(), case))).collect();
     cases.extend([case_name(Kind::Postgres.name(), nodes::NAME), disk::NAME.to_owned()]);
@@ -208,6 +212,7 @@ fn measure(wanted: &Wanted) -> Result<(), String> {
     small::measure(&place)?;
     disk::measure(&place, &inputs[0].path)?;
     paging::measure(&place)?;
+    console::measure(&place)?;
     say(format_args!("at the end: {}", table::load()));
     Ok(())
 }

@@ -73,7 +73,7 @@ fn read(kind: Kind, site: &Site, contacts: u64, samples: usize) -> Result<(), St
 }
 
 /// As a client would: the file goes as a stream.
-fn fill(home: &Home, tenant: &Tenant, address: &str, contacts: u64) -> Result<(), String> {
+pub(super) fn fill(home: &Home, tenant: &Tenant, address: &str, contacts: u64) -> Result<(), String> {
     let file = home.directory.join("paging.csv");
     let failed = |fault: std::io::Error| format!("{}: {fault}", file.display());
     bench_file::write(BufWriter::new(File::create(&file).map_err(failed)?), contacts, Changes::one_in(0))

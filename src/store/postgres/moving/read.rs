@@ -318,14 +318,6 @@ fn read_command(row: &SqlRow) -> Result<Row, StoreError> {
     })))
 }
 
-fn read_membership(row: &SqlRow) -> Result<Row, StoreError> {
-    Ok(Row::Membership(MembershipRow {
-        user: UserId(cell(row, 0)?),
-        account: AccountId(cell(row, 1)?),
-        role: parse_role(cell(row, 2)?)?,
-    }))
-}
-
 fn read_column(row: &SqlRow) -> Result<Row, StoreError> {
     Ok(Row::Column(ColumnRow {
         program: ProgramId(cell(row, 0)?),
