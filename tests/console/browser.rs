@@ -414,6 +414,13 @@ impl Browser {
         self.session.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
 
+    /// From now on the line takes so many bytes in a second from the browser.
+    pub(crate) fn send_slowly(&self, bytes: u32) {
+        self.session.devtools("Network.enable", json!({}));
+        let line = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes });
+        self.session.devtools("Network.emulateNetworkConditions", line);
+    }
+
     /// From now on no page runs a script.
     pub(crate) fn turn_scripts_off(&self) {
         self.set_scripts(false);

@@ -18,5 +18,6 @@ mod importing;
 mod keyboard;
 mod people;
 mod signing_in;
+mod states;
 mod planted;
 mod webdriver;
