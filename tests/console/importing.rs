@@ -100,6 +100,12 @@ impl Walk<'_> {
         let fields = browser.table("Fields");
         assert!(fields.iter().any(|row| row[0] == "credits" && row[1] == "Numeric"), "{fields:?}");
         self.look("program-settings");
+        if self.scripts == Scripts::On {
+            browser.click("Copy the program id");
+            browser.wait_for("Copied");
+            let id = browser.clipboard();
+            assert!(browser.address().contains(&format!("/programs/{id}/")) && id.len() == 36, "{id}");
+        }
         browser.click("Contacts");
         browser.wait_for("There are no contacts yet.");
         self.look("contacts-empty");
