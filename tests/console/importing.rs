@@ -47,7 +47,7 @@ fn whole_task(home: Home, scripts: Scripts) {
     let (home, hold) = home.held_at("import.begun");
     std::fs::remove_file(&hold).unwrap();
     let service = home.serve();
-    let account = service.new_account();
+    let account = service.home.new_account("Example College");
     new_user(&service, &account, "ada@example.edu", "admin");
     let browser = Browser::start();
     if scripts == Scripts::Off {
