@@ -15,10 +15,10 @@ ALTER TABLE command
 ALTER TABLE lane ADD COLUMN claimed_ms bigint NOT NULL DEFAULT 0;
 
 UPDATE command SET
-    outcome = jsonb_build_object('version', '1', 'counts', report::jsonb -> 'counts', 'not_applied', report::jsonb -> 'not_applied',
-                                 'error_count', report::jsonb -> 'error_count')::text,
-    bad = (report::jsonb ->> 'error_count')::bigint > 0 OR coalesce(report::jsonb ->> 'not_applied', 'dry_run') <> 'dry_run',
-    applied = report::jsonb ->> 'not_applied' IS NULL
+    outcome = json_build_object('version', '1', 'counts', report::json -> 'counts', 'not_applied', report::json -> 'not_applied',
+                                 'error_count', report::json -> 'error_count')::text,
+    bad = (report::json ->> 'error_count')::bigint > 0 OR coalesce(report::json ->> 'not_applied', 'dry_run') <> 'dry_run',
+    applied = report::json ->> 'not_applied' IS NULL
 WHERE finished_ms IS NOT NULL;
 
 -- What the imports of each day came to, by program: kept when they are forgotten. Counted in the statement that completes them. Dry runs,
@@ -46,8 +46,8 @@ SELECT account, finished_ms / 86400000, program, count(*), count(*) FILTER (WHER
        sum(CASE WHEN applied THEN (counts ->> 'unchanged')::bigint ELSE 0 END),
        sum(CASE WHEN applied THEN (counts ->> 'ignored')::bigint ELSE 0 END),
        sum((counts ->> CASE WHEN applied THEN 'failed' ELSE 'read' END)::bigint)
-FROM command, LATERAL (SELECT outcome::jsonb -> 'counts' AS counts, outcome::jsonb ->> 'not_applied' AS not_applied) AS of_it
-WHERE finished_ms IS NOT NULL AND coalesce((options::jsonb ->> 'dry_run')::boolean, false) = false
+FROM command, LATERAL (SELECT outcome::json -> 'counts' AS counts, outcome::json ->> 'not_applied' AS not_applied) AS of_it
+WHERE finished_ms IS NOT NULL AND coalesce((options::json ->> 'dry_run')::boolean, false) = false
   AND coalesce(not_applied, '') <> 'cancelled'
 GROUP BY account, finished_ms / 86400000, program;
 

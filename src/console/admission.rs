@@ -132,8 +132,12 @@ pub(super) fn digest_of(ticket: &str) -> Option<TicketDigest> {
     is_ticket.then(|| TicketDigest(Sha256::digest(ticket.to_ascii_lowercase()).into()))
 }
 
-/// Begins a session in an account, and gives the cookie for it.
-pub(super) async fn begin_session(console: &Console, user: UserId, account: AccountId) -> Result<HeaderValue, Turned> {
+/// Begins a session in an account, and gives the cookie for it, and by what the store knows it.
+pub(super) async fn begin_session(
+    console: &Console,
+    user: UserId,
+    account: AccountId,
+) -> Result<(HeaderValue, TicketDigest), Turned> {
     let mut bytes = zeroize::Zeroizing::new([0; TICKET_BYTES]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|fault| Turned::Fault(format!("no randomness: {fault}")))?;
     let ticket = bytes.iter().fold(String::new(), |mut text, byte| {
@@ -148,9 +152,10 @@ pub(super) async fn begin_session(console: &Console, user: UserId, account: Acco
         until_ms: now_ms.saturating_add(SESSION_MS),
         idle_until_ms: now_ms.saturating_add(IDLE_MS),
     };
+    let digest = session.digest;
     console.store.create_session(session, now_ms).await?;
     // Until the browser is closed, or the store says that it is over.
-    set_cookie(console, &ticket, "")
+    Ok((set_cookie(console, &ticket, "")?, digest))
 }
 
 /// The cookie that takes the cookie away.

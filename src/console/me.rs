@@ -84,7 +84,7 @@ pub(super) async fn change_password(
     let hashed = hashed(&console, fields.raw("new")).await?;
     console.store.set_password(user.id, Some(&hashed)).await?;
     tracing::info!(user = %user.id, "a password was changed");
-    let cookie = begin_session(&console, user.id, data.session().account.id).await?;
+    let (cookie, _) = begin_session(&console, user.id, data.session().account.id).await?;
     Ok(with_cookie(redirect("/console/me?done=password"), cookie))
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn finish(
                 None => None,
             };
             match user.filter(|user| user.disabled_ms.is_none()) {
-                Some(user) => enter(&console, &user, &identity.then).await?,
+                Some(user) => enter(&console, &user, &identity.then).await?.response,
                 None => {
                     tracing::info!("somebody whom the provider signed in is no user here");
                     let what = "The provider signed you in, but there is no user of your name here. Ask whoever runs this service to make one.";

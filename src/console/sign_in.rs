@@ -16,7 +16,7 @@ use super::data::Data;
 use super::form::{Asked, Sent};
 use super::frame::Frame;
 use crate::tenant::password::{self, PASSWORD_BYTES_MAX};
-use crate::tenant::{Membership, User, UserName};
+use crate::tenant::{Membership, PasswordHash, TicketDigest, User, UserName};
 
 /// How long somebody waits for the check of others' passwords.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -80,9 +80,15 @@ pub(super) async fn submit(State(console): State<Arc<Console>>, Sent(fields): Se
         return Ok(response);
     }
     match checked(&console, &name, password).await? {
-        Some(user) => {
+        Some(Checked { user, kept }) => {
             console.attempts.was_right(name.as_str());
-            enter(&console, &user, within(&then)).await
+            let entered = enter(&console, &user, within(&then)).await?;
+            // Who was let in while the password was changed would stay in: what ends sessions has then ended all but this one.
+            if console.store.password(user.id).await?.as_ref() == Some(&kept) {
+                return Ok(entered.response);
+            }
+            console.store.end_session(entered.session).await?;
+            Ok(again(StatusCode::UNAUTHORIZED, wrong()))
         }
         None => {
             tracing::info!("somebody tried to sign in with a wrong name or password");
@@ -91,29 +97,25 @@ pub(super) async fn submit(State(console): State<Arc<Console>>, Sent(fields): Se
     }
 }
 
+/// Somebody whose password was right, with the hash that it was checked against.
+struct Checked {
+    user: User,
+    kept: PasswordHash,
+}
+
 /// The user of this name, if this is the password. It takes as long where there is no such user, or the user has no password.
-async fn checked(console: &Console, name: &UserName, typed: &str) -> Result<Option<User>, Turned> {
+async fn checked(console: &Console, name: &UserName, typed: &str) -> Result<Option<Checked>, Turned> {
     let user = console.store.user_by_name(name).await?.filter(|user| user.disabled_ms.is_none());
     let kept = match &user {
         Some(user) => console.store.password(user.id).await?,
         None => None,
     };
-    let is_old = kept.as_ref().is_some_and(password::needs_rehash);
-    let is_right = is_password(console, typed.to_owned(), kept.unwrap_or_else(password::of_nobody)).await?;
-    let user = user.filter(|user| user.has_password && is_right);
-    if let Some(user) = user.as_ref().filter(|_| is_old) {
-        // Here alone it is in the open. Other sessions of the user end with it.
-        console.store.set_password(user.id, Some(&hashed(console, typed).await?)).await?;
-    }
-    Ok(user)
+    let is_right = is_password(console, typed.to_owned(), kept.clone().unwrap_or_else(password::of_nobody)).await?;
+    Ok(user.zip(kept).filter(|_| is_right).map(|(user, kept)| Checked { user, kept }))
 }
 
 /// Checks a password, when it is its turn.
-pub(super) async fn is_password(
-    console: &Console,
-    password: String,
-    kept: crate::tenant::PasswordHash,
-) -> Result<bool, Turned> {
+pub(super) async fn is_password(console: &Console, password: String, kept: PasswordHash) -> Result<bool, Turned> {
     let busy = || Turned::Busy("Too many people are signing in at this moment.".to_owned());
     let turn = tokio::time::timeout(TURN_WAIT, console.hashings.acquire()).await;
     let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -123,7 +125,7 @@ pub(super) async fn is_password(
 }
 
 /// Hashes a password, when it is its turn.
-pub(super) async fn hashed(console: &Console, password: &str) -> Result<crate::tenant::PasswordHash, Turned> {
+pub(super) async fn hashed(console: &Console, password: &str) -> Result<PasswordHash, Turned> {
     let _turn = console.hashings.acquire().await.map_err(|fault| Turned::Fault(fault.to_string()))?;
     let (password, salt) = (zeroize::Zeroizing::new(password.to_owned()), super::sending::random()?);
     let hashed = tokio::task::spawn_blocking(move || password::hash(&password, salt)).await;
@@ -131,16 +133,22 @@ pub(super) async fn hashed(console: &Console, password: &str) -> Result<crate::t
     hashed.map_err(|fault| Turned::Fault(fault.to_string()))
 }
 
+/// A session that has begun.
+pub(super) struct Entered {
+    pub(super) response: Response,
+    session: TicketDigest,
+}
+
 /// Begins a session in the user's first account.
-pub(super) async fn enter(console: &Console, user: &User, then: &str) -> Result<Response, Turned> {
+pub(super) async fn enter(console: &Console, user: &User, then: &str) -> Result<Entered, Turned> {
     let Some(Membership { account, .. }) = user.memberships.first() else {
         let what =
             "You have signed in, but you have no role in any account yet. Ask whoever runs this service for one.";
         return Err(Turned::Wrong(what.to_owned()));
     };
-    let cookie = begin_session(console, user.id, account.id).await?;
+    let (cookie, session) = begin_session(console, user.id, account.id).await?;
     tracing::info!(user = %user.id, "somebody signed in to the console");
-    Ok(with_cookie(redirect(then), cookie))
+    Ok(Entered { response: with_cookie(redirect(then), cookie), session })
 }
 
 #[derive(Template)]
@@ -168,7 +176,7 @@ pub(super) async fn use_link(State(console): State<Arc<Console>>, Sent(fields): 
         None => None,
     };
     match user {
-        Some(user) => enter(&console, &user, "/console").await,
+        Some(user) => Ok(enter(&console, &user, "/console").await?.response),
         None => {
             let page = LinkPage { frame: Frame::bare("Sign in", None), ticket: String::new(), holds: false };
             Ok(page_with(StatusCode::GONE, &page))

@@ -87,16 +87,6 @@ pub fn verify(password: &str, hash: &PasswordHash) -> bool {
     password.len() <= PASSWORD_BYTES_MAX && argon2.verify_password(password.as_bytes(), &phc).is_ok()
 }
 
-/// Whether a hash was made otherwise than [`hash`] makes it now; then it is made anew when the password is there the next time.
-pub fn needs_rehash(hash: &PasswordHash) -> bool {
-    let Ok(phc) = phc::PasswordHash::new(hash.expose()) else { return true };
-    let is_of_now = |params: Params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
-    let is_argon2id =
-        phc.algorithm.as_str() == Algorithm::Argon2id.as_str() && phc.version == Some(Version::V0x13.into());
-    let is_whole = phc.hash.is_some_and(|output| output.len() == Params::DEFAULT_OUTPUT_LEN);
-    !(is_argon2id && is_whole && Params::try_from(&phc).is_ok_and(is_of_now))
-}
-
 /// What a password is tried against where there is no user of the name, or one without a password: so that it takes as long, and nobody
 /// learns from the time who has an account here. It is nobody's: [`verify`] says no.
 pub fn of_nobody() -> PasswordHash {
@@ -114,6 +104,17 @@ mod tests {
 
     const PASSWORD: &str = "correct horse battery staple";
     const SALT: [u8; 16] = *b"0123456789abcdef";
+
+    /// Whether a hash was made otherwise than [`hash`] makes it now.
+    fn needs_rehash(hash: &PasswordHash) -> bool {
+        let Ok(phc) = phc::PasswordHash::new(hash.expose()) else { return true };
+        let is_of_now =
+            |params: Params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
+        let is_argon2id =
+            phc.algorithm.as_str() == Algorithm::Argon2id.as_str() && phc.version == Some(Version::V0x13.into());
+        let is_whole = phc.hash.is_some_and(|output| output.len() == Params::DEFAULT_OUTPUT_LEN);
+        !(is_argon2id && is_whole && Params::try_from(&phc).is_ok_and(is_of_now))
+    }
 
     fn name() -> UserName {
         UserName::parse("ada.lovelace@example.edu").expect("a name")
