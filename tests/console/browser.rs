@@ -414,6 +414,14 @@ impl Browser {
         self.session.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
 
+    /// What was copied last.
+    pub(crate) fn clipboard(&self) -> String {
+        self.session.devtools("Browser.grantPermissions", json!({ "permissions": ["clipboardReadWrite"] }));
+        let script =
+            "const done = arguments[0]; navigator.clipboard.readText().then(done, (fault) => done(String(fault)));";
+        self.slow_script(script, &[]).as_str().unwrap_or_default().to_owned()
+    }
+
     /// From now on the line takes so many bytes in a second from the browser.
     pub(crate) fn send_slowly(&self, bytes: u32) {
         self.session.devtools("Network.enable", json!({}));

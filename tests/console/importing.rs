@@ -47,7 +47,7 @@ fn whole_task(home: Home, scripts: Scripts) {
     let (home, hold) = home.held_at("import.begun");
     std::fs::remove_file(&hold).unwrap();
     let service = home.serve();
-    let account = service.new_account();
+    let account = service.home.new_account("Example College");
     new_user(&service, &account, "ada@example.edu", "admin");
     let browser = Browser::start();
     if scripts == Scripts::Off {
@@ -100,6 +100,12 @@ impl Walk<'_> {
         let fields = browser.table("Fields");
         assert!(fields.iter().any(|row| row[0] == "credits" && row[1] == "Numeric"), "{fields:?}");
         self.look("program-settings");
+        if self.scripts == Scripts::On {
+            browser.click("Copy the program id");
+            browser.wait_for("Copied");
+            let id = browser.clipboard();
+            assert!(browser.address().contains(&format!("/programs/{id}/")) && id.len() == 36, "{id}");
+        }
         browser.click("Contacts");
         browser.wait_for("There are no contacts yet.");
         self.look("contacts-empty");

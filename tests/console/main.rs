@@ -17,6 +17,7 @@ mod documenting;
 mod importing;
 mod keyboard;
 mod people;
+mod quickstart;
 mod signing_in;
 mod states;
 mod planted;
