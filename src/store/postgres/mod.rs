@@ -456,9 +456,9 @@ impl Store for PostgresStore {
         })
     }
 
-    async fn claim(&self, reach: Reach, _now_ms: i64) -> Result<Option<Claim>, StoreError> {
+    async fn claim(&self, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError> {
         self.serving()?;
-        queue::claim(&self.shared, reach).await
+        queue::claim(&self.shared, reach, now_ms).await
     }
 
     async fn work_arrived(&self, reach: Reach) {
