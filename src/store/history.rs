@@ -240,18 +240,18 @@ pub(crate) fn ids_of(from_ms: Option<i64>, before_ms: Option<i64>) -> (Uuid, Uui
 pub(crate) struct Changer {
     pub(crate) command: CommandId,
     pub(crate) created_ms: i64,
-    /// When its last attempt began, if that is known.
+    /// When its only attempt began; `None` if there were several, or that is not known.
     pub(crate) started_ms: Option<i64>,
     pub(crate) finished_ms: i64,
 }
 
 /// Which of the first two of these, in the order in which they were over, changed a contact at this moment; `None`: it is kept no more.
 ///
-/// Imports of a program come one after the other, so it is the first one, if it had been accepted by then. But where one is over and the next
+/// Imports of a program come one after the other, so it is the first one, if it had begun by then (had been accepted, where there were several attempts: any may have done it). But where one is over and the next
 /// begins within the same millisecond, what changed in it is the next one's: an import changes contacts at the moment at which it begins.
 pub(crate) fn changer(first: Option<Changer>, second: Option<Changer>, changed_ms: i64) -> Option<CommandId> {
-    let first = first.filter(|first| first.created_ms <= changed_ms)?;
     let began = |import: &Changer| import.started_ms.unwrap_or(import.created_ms);
+    let first = first.filter(|first| began(first) <= changed_ms)?;
     let ended_there = first.finished_ms == changed_ms && began(&first) < changed_ms;
     let next = second.filter(|second| ended_there && began(second) <= changed_ms);
     Some(next.unwrap_or(first).command)

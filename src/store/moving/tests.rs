@@ -434,7 +434,7 @@ async fn a_difference_is_told_and_the_target_stays_closed() {
     let store = source.open().await;
     fill(&*store).await;
     drop(store);
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 12, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 13, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     drop(failing);
     let Home::Database(url) = &target else { unreachable!() };

@@ -123,6 +123,12 @@ impl History for PostgresStore {
     }
 }
 
+pub(super) const OPEN: &str =
+    "SELECT lane.program, count(*) FROM lane JOIN command ON command.program = lane.program AND seq >= head
+             WHERE lane.account = $1 AND head < next_seq AND ($2::uuid IS NULL OR lane.program = $2)
+               AND finished_ms IS NULL
+             GROUP BY lane.program";
+
 /// How many commands wait and run in the programs that have any.
 async fn open(
     client: &Client,
@@ -131,13 +137,7 @@ async fn open(
 ) -> Result<Vec<(ProgramId, u64)>, StoreError> {
     let measuring = || "measuring the queues of an account";
     let rows = client
-        .query_typed(
-            "SELECT lane.program, count(*) FROM lane JOIN command ON command.program = lane.program AND seq >= head
-             WHERE lane.account = $1 AND head < next_seq AND ($2::uuid IS NULL OR lane.program = $2)
-               AND finished_ms IS NULL
-             GROUP BY lane.program",
-            &[(&account.0, Type::UUID), (&program.map(|id| id.0), Type::UUID)],
-        )
+        .query_typed(OPEN, &[(&account.0, Type::UUID), (&program.map(|id| id.0), Type::UUID)])
         .await
         .context(measuring)?;
     let open = |row: &Row| Ok((ProgramId(row.try_get(0)?), row.try_get::<_, i64>(1)?.cast_unsigned()));
@@ -201,18 +201,21 @@ fn read_item(row: &Row) -> Result<ImportItem, StoreError> {
 
 /// The newest command of each program that has one.
 async fn newest(client: &Client, account: AccountId) -> Result<Vec<ImportItem>, StoreError> {
-    let sql = format!(
-        "SELECT {} FROM lane CROSS JOIN LATERAL
-           (SELECT * FROM command WHERE command.program = lane.program ORDER BY seq DESC LIMIT 1) AS command
-         WHERE lane.account = $1",
-        columns()
-    );
+    let sql = newest_sql();
     let rows = client.query_typed(&sql, &[(&account.0, Type::UUID)]).await.context(|| "reading the newest imports")?;
     rows.iter().map(read_item).collect()
 }
 
-async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
-    let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
+pub(super) fn newest_sql() -> String {
+    format!(
+        "SELECT {} FROM lane CROSS JOIN LATERAL
+           (SELECT * FROM command WHERE command.program = lane.program ORDER BY seq DESC LIMIT 1) AS command
+         WHERE lane.account = $1",
+        columns()
+    )
+}
+
+pub(super) fn imports_sql(program: Option<ProgramId>, of: ImportsOf) -> String {
     let standing = match of {
         ImportsOf::All => "true".to_owned(),
         // As many as wait and run, however many there have been.
@@ -226,7 +229,7 @@ async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> R
         Some(_) => ("seq", "seq < (SELECT seq FROM command AS last WHERE last.account = $1 AND last.id = $8)"),
         None => ("command.id", "command.id < $8"),
     };
-    let sql = format!(
+    format!(
         "SELECT {} FROM command JOIN lane ON lane.program = command.program
          WHERE command.account = $1 AND lane.account = $1 AND ($2::uuid IS NULL OR command.program = $2)
            AND ($3::text IS NULL OR from_name = $3)
@@ -234,7 +237,12 @@ async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> R
            AND command.id BETWEEN $6 AND $7 AND ($8::uuid IS NULL OR {older}) AND {standing}
          ORDER BY {order} DESC LIMIT $9",
         columns()
-    );
+    )
+}
+
+async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
+    let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
+    let sql = imports_sql(*program, *of);
     let (least, most) = ids_of(*created_from_ms, *created_before_ms);
     let (program, after) = (program.map(|id| id.0), after.map(|id| id.0));
     let rows = client
@@ -257,15 +265,14 @@ async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> R
     rows.iter().map(read_item).collect()
 }
 
+pub(super) const SENDERS: &str = "SELECT DISTINCT from_name COLLATE \"C\" FROM
+               (SELECT from_name FROM command WHERE account = $1 ORDER BY id DESC LIMIT $2) AS newest
+             ORDER BY 1 LIMIT $3";
+
 async fn senders(client: &Client, account: AccountId) -> Result<Vec<String>, StoreError> {
     let listing = || "listing who sent imports";
     let rows = client
-        .query_typed(
-            "SELECT DISTINCT from_name COLLATE \"C\" FROM
-               (SELECT from_name FROM command WHERE account = $1 ORDER BY id DESC LIMIT $2) AS newest
-             ORDER BY 1 LIMIT $3",
-            &[(&account.0, Type::UUID), (&SENDERS_ASKED_MAX, Type::INT8), (&SENDERS_MAX, Type::INT8)],
-        )
+        .query_typed(SENDERS, &[(&account.0, Type::UUID), (&SENDERS_ASKED_MAX, Type::INT8), (&SENDERS_MAX, Type::INT8)])
         .await
         .context(listing)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().context(listing)
@@ -338,15 +345,15 @@ async fn find(client: &Client, program: &Program, key: &ContactKey) -> Result<Op
     found.context(finding)?.map(|row| contacts::read_contact(&row, program.tag)).transpose()
 }
 
+pub(super) const LAST_IMPORT: &str =
+    "SELECT id, created_ms, CASE WHEN attempts = 1 THEN started_ms END, finished_ms FROM command
+             WHERE program = $1 AND finished_ms >= $2 AND applied ORDER BY finished_ms, seq LIMIT 2";
+
 /// See [`changer`]. The index leads to where the contact changed: no more than two are read.
 async fn last_import(client: &Client, program: ProgramId, changed_ms: i64) -> Result<Option<CommandId>, StoreError> {
     let finding = || format!("looking for the import that changed a contact of program {program}");
     let rows = client
-        .query_typed(
-            "SELECT id, created_ms, started_ms, finished_ms FROM command
-             WHERE program = $1 AND finished_ms >= $2 AND applied ORDER BY finished_ms, seq LIMIT 2",
-            &[(&program.0, Type::UUID), (&changed_ms, Type::INT8)],
-        )
+        .query_typed(LAST_IMPORT, &[(&program.0, Type::UUID), (&changed_ms, Type::INT8)])
         .await
         .context(finding)?;
     let found = |row: &Row| {

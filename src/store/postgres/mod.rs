@@ -37,6 +37,8 @@ mod target;
 #[cfg(test)]
 mod adding_tests;
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]
 mod tests;
