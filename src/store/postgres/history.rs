@@ -215,26 +215,38 @@ pub(super) fn newest_sql() -> String {
     )
 }
 
-pub(super) fn imports_sql(program: Option<ProgramId>, of: ImportsOf) -> String {
-    let standing = match of {
-        ImportsOf::All => "true".to_owned(),
-        // As many as wait and run, however many there have been.
-        ImportsOf::Queued => format!("head < next_seq AND seq >= head AND finished_ms IS NULL AND NOT {}", runs()),
-        ImportsOf::Running => format!("head < next_seq AND seq = head AND {}", runs()),
-        ImportsOf::Good => "finished_ms IS NOT NULL AND NOT coalesce(bad, false)".to_owned(),
-        ImportsOf::Bad => "bad".to_owned(),
+/// A list over an account, or of a time, is read along the ids, which begin with the time; one of a program, or of what waits or runs, along
+/// the lanes, and then the account is that of the lane: a condition on the command's own would lead the planner to all commands of the
+/// account. Either is read from where the page begins until the page is full, and so goes through all of them only for a filter that few pass.
+pub(super) fn imports_sql(program: Option<ProgramId>, of: ImportsOf, has_time: bool) -> String {
+    let (standing, is_open) = match of {
+        ImportsOf::All => ("true".to_owned(), false),
+        ImportsOf::Queued => {
+            (format!("seq >= head AND seq < next_seq AND finished_ms IS NULL AND NOT {}", runs()), true)
+        }
+        ImportsOf::Running => (format!("seq = head AND {}", runs()), true),
+        ImportsOf::Good => ("finished_ms IS NOT NULL AND NOT coalesce(bad, false)".to_owned(), false),
+        ImportsOf::Bad => ("bad AND finished_ms IS NOT NULL".to_owned(), false),
     };
-    // Within a program in the order of acceptance; over all of them by ids, which begin with the time.
+    let along = match program {
+        Some(_) if has_time && !is_open => {
+            "command.program = $2 AND command.account = $1 AND command.id BETWEEN $6 AND $7"
+        }
+        Some(_) => "command.program = $2",
+        None if is_open => "true",
+        None => "command.account = $1 AND command.id BETWEEN $6 AND $7",
+    };
+    let open = if is_open { "head < next_seq" } else { "true" };
+    // Within a program in the order of acceptance.
     let (order, older) = match program {
         Some(_) => ("seq", "seq < (SELECT seq FROM command AS last WHERE last.account = $1 AND last.id = $8)"),
         None => ("command.id", "command.id < $8"),
     };
     format!(
-        "SELECT {} FROM command JOIN lane ON lane.program = command.program
-         WHERE command.account = $1 AND lane.account = $1 AND ($2::uuid IS NULL OR command.program = $2)
-           AND ($3::text IS NULL OR from_name = $3)
+        "SELECT {} FROM lane JOIN command ON command.program = lane.program
+         WHERE lane.account = $1 AND {open} AND {along} AND {standing} AND ($3::text IS NULL OR from_name = $3)
            AND ($4::bigint IS NULL OR created_ms >= $4) AND ($5::bigint IS NULL OR created_ms < $5)
-           AND command.id BETWEEN $6 AND $7 AND ($8::uuid IS NULL OR {older}) AND {standing}
+           AND ($8::uuid IS NULL OR {older})
          ORDER BY {order} DESC LIMIT $9",
         columns()
     )
@@ -242,7 +254,8 @@ pub(super) fn imports_sql(program: Option<ProgramId>, of: ImportsOf) -> String {
 
 async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
     let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
-    let sql = imports_sql(*program, *of);
+    let has_time = created_from_ms.is_some() || created_before_ms.is_some();
+    let sql = imports_sql(*program, *of, has_time);
     let (least, most) = ids_of(*created_from_ms, *created_before_ms);
     let (program, after) = (program.map(|id| id.0), after.map(|id| id.0));
     let rows = client

@@ -11,12 +11,11 @@ use super::*;
 use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Existing, ImportOptions, Mode, New};
-use crate::store::suite::history::{old_commands, old_commands_are_told, old_id};
+use crate::store::ImportTx;
 use crate::store::suite::{self, new_token, settings};
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
-use crate::store::{History, ImportTx, ImportsQuery, Outcome};
 
-const NOW: i64 = 1_763_812_800_000;
+pub(super) const NOW: i64 = 1_763_812_800_000;
 
 pub(super) async fn open(url: &str) -> PostgresStore {
     PostgresStore::open(settings(url)).await.expect("the store opens")
@@ -40,8 +39,8 @@ async fn refusal(settings: PostgresSettings) -> String {
 
 /// An account with a program and a token.
 pub(super) struct Tenant {
-    account: AccountId,
-    program: ProgramId,
+    pub(super) account: AccountId,
+    pub(super) program: ProgramId,
     token: TokenNumber,
 }
 
@@ -443,8 +442,19 @@ async fn a_silent_host_does_not_keep_from_the_next() {
 }
 
 /// Tables of which a machine can have a copy each, because they are small and seldom change. Their keys are what one comes
-/// with (an id, the text of a token), or tell one row from another.
-const COPIED_TABLES: [&str; 6] = ["account", "program", "token", "master_key_check", "schema_step", "moving"];
+/// with (an id, the text of a token, what a user holds), or tell one row from another.
+const COPIED_TABLES: [&str; 10] = [
+    "account",
+    "program",
+    "token",
+    "master_key_check",
+    "schema_step",
+    "moving",
+    "console_user",
+    "console_membership",
+    "console_session",
+    "console_link",
+];
 
 /// What docs/SCALING.md and the schema say about spreading tables over machines.
 #[tokio::test(flavor = "multi_thread")]
@@ -527,64 +537,4 @@ async fn a_batch_is_found_by_whole_keys_whatever_the_statistics_say() {
             assert!(!plan.contains("Filter"), "after {before}: {sql}\n{plan}");
         }
     }
-}
-
-/// What was complete before outcomes and days were kept has them after the migration.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_complete_before_outcomes_were_kept_is_told() {
-    let url = new_database();
-    let before = STEPS.iter().position(|step| step.sql.contains("TABLE day_tally ")).expect("the step");
-    let steps: Vec<Step> =
-        STEPS[..before].iter().map(|step| Step { sql: step.sql, works_with: step.works_with }).collect();
-    let pool = connection::pool(connection::sessions(&url).expect("a URL"), 1).expect("a pool");
-    migrate(&pool, &steps).await.expect("migrated");
-    let (account, program) = (AccountId(Uuid::from_u128(1)), ProgramId(Uuid::from_u128(2)));
-    query_in(
-        &url,
-        &format!(
-            "INSERT INTO account (id, name, created_ms) VALUES ('{account}', 'One', 1);
-             INSERT INTO program (id, account, name, active, region, tag, created_ms)
-               VALUES ('{program}', '{account}', 'P', true, 'US', 1, 1);
-             INSERT INTO lane (program, account, head, next_seq) VALUES ('{program}', '{account}', 7, 8);
-             INSERT INTO stock (program) VALUES ('{program}'); INSERT INTO turn (account) VALUES ('{account}')"
-        ),
-    );
-    for (number, options, report) in old_commands() {
-        let created_ms = NOW + i64::from(number);
-        let over = report.map_or("NULL, NULL, NULL".to_owned(), |report| {
-            format!("{}, 't', '{report}'", created_ms + 24 * 3_600_000)
-        });
-        query_in(
-            &url,
-            &format!(
-                "INSERT INTO command (program, seq, id, account, token, from_name, created_ms, payload_bytes, options,
-                   finished_ms, trace, report)
-                 VALUES ('{program}', {number}, '{}', '{account}', 1, 'One', {created_ms}, 8, '{options}', {over})",
-                old_id(number)
-            ),
-        );
-    }
-    old_commands_are_told(&open(&url).await, account, program).await;
-}
-
-/// Beside newer nodes: it knows neither outcomes nor versions.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_older_node_completes_is_told_from_its_report() {
-    let url = new_database();
-    let store = open(&url).await;
-    let tenant = tenant(&store).await;
-    let version = async || store.contacts_version(tenant.account, tenant.program).await.expect("a number");
-    let before = version().await;
-    let new = request(&tenant, 1);
-    store.accept(new.clone()).await.expect("accepted");
-    store.finish(&claim(&store).await, &report(), "t", NOW + 1).await.expect("finished");
-    query_in(&url, "UPDATE command SET outcome = NULL, bad = NULL, applied = NULL, started_ms = NULL, attempts = 0");
-    let items = store.imports(tenant.account, ImportsQuery::all(9)).await.expect("listed");
-    let Outcome::Complete { counts, not_applied: None, error_count: 0, finished_ms } = items[0].outcome else {
-        unreachable!("{items:?}")
-    };
-    assert_eq!((counts, finished_ms), (report().counts, NOW + 1));
-    assert_ne!(version().await, before);
-    let found = store.import_details(tenant.account, new.id).await.expect("readable").expect("the import");
-    assert_eq!((found.started_ms, found.attempts), (None, 0));
 }
