@@ -1,5 +1,8 @@
 -- What people look at in the console must not cost more because reports are long or the history is.
 
+-- How often the program's contacts were changed (but for what older nodes did).
+ALTER TABLE stock ADD COLUMN version bigint NOT NULL DEFAULT 0;
+
 -- What an import came to, without its errors: written when it is complete. Long values lie apart from the row, so these columns are read
 -- without the report. NULL of what an older node completed: then the report is asked. `bad`: it has errors, or was not applied though it
 -- was no dry run.
@@ -59,6 +62,3 @@ CREATE INDEX command_finished ON command (program, finished_ms) WHERE finished_m
 
 -- Those that an older node completes beside newer ones: there are some only while a new version is rolled out.
 CREATE INDEX command_untold ON command (program) WHERE finished_ms IS NOT NULL AND outcome IS NULL;
-
--- How often the program's contacts were changed (but for what older nodes did).
-ALTER TABLE stock ADD COLUMN version bigint NOT NULL DEFAULT 0;
