@@ -23,6 +23,7 @@ mod me;
 mod names;
 pub mod oidc;
 mod overview;
+mod pieces;
 mod programs;
 mod provider;
 mod report_view;
@@ -44,6 +45,7 @@ use crate::store::Store;
 use attempts::Attempts;
 use names::NameIndex;
 use oidc::OidcClient;
+use pieces::UnderWay;
 
 /// How many passwords are checked at the same moment: each takes 19 MiB and tens of milliseconds of a core.
 const HASHINGS_MAX: usize = 2;
@@ -85,6 +87,8 @@ struct Console {
     hashings: Semaphore,
     uploads: Arc<Semaphore>,
     watching: Arc<Semaphore>,
+    /// Files that come in pieces.
+    under_way: UnderWay,
     names: NameIndex,
     /// Turns true when the service is to stop.
     stopping: watch::Receiver<bool>,
@@ -106,6 +110,7 @@ pub fn router(
         hashings: Semaphore::new(HASHINGS_MAX),
         uploads: Arc::new(Semaphore::new(settings.uploads_max)),
         watching: Arc::new(Semaphore::new(WATCHING_MAX)),
+        under_way: UnderWay::default(),
         names: NameIndex::default(),
         settings,
         stopping,

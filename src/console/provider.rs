@@ -15,8 +15,11 @@ use super::oidc::{OidcClient, OidcRefusal, PENDING_MS_MAX, Reason};
 use super::sign_in::{enter, sign_in_page};
 use crate::tenant::UserName;
 
-/// What a browser keeps while somebody is at the provider.
-const COOKIE: &str = "roster-provider";
+/// What a browser keeps while somebody is at the provider. As with the session's: where browsers speak TLS, nobody but this very host has set it,
+/// so nobody can have somebody finish a sign-in of theirs.
+fn cookie_name(console: &Console) -> &'static str {
+    if console.settings.is_secure() { "__Host-roster-provider" } else { "roster-provider" }
+}
 
 fn client(console: &Console) -> Result<&OidcClient, Turned> {
     console.oidc.as_ref().ok_or(Turned::NotFound("page"))
@@ -32,7 +35,7 @@ pub(super) async fn begin(State(console): State<Arc<Console>>, Asked(asked): Ask
     match begun.await.map_err(|_| Turned::Fault("beginning a sign-in panicked".to_owned()))? {
         Ok((place, kept)) => {
             let age = format!("; Max-Age={}", PENDING_MS_MAX / 1_000);
-            Ok(with_cookie(redirect(&place), cookie_with(&console, COOKIE, &kept, &age)?))
+            Ok(with_cookie(redirect(&place), cookie_with(&console, cookie_name(&console), &kept, &age)?))
         }
         Err(refusal) => Ok(refused(&console, &refusal)),
     }
@@ -44,7 +47,7 @@ pub(super) async fn finish(
     Asked(asked): Asked,
 ) -> Result<Response, Turned> {
     let client = client(&console)?.clone();
-    let kept = cookie_text(&headers, COOKIE).unwrap_or_default().to_owned();
+    let kept = cookie_text(&headers, cookie_name(&console)).unwrap_or_default().to_owned();
     let (query, now_ms) = (asked.into_pairs(), (console.clock)());
     let finished = tokio::task::spawn_blocking(move || match client.open(&kept) {
         Some(pending) => client.finish(pending, &query, now_ms).map(Some),
@@ -72,7 +75,7 @@ pub(super) async fn finish(
             }
         }
     };
-    Ok(with_cookie(answer, cookie_with(&console, COOKIE, "", "; Max-Age=0")?))
+    Ok(with_cookie(answer, cookie_with(&console, cookie_name(&console), "", "; Max-Age=0")?))
 }
 
 fn refused(console: &Console, refusal: &OidcRefusal) -> Response {

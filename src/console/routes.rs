@@ -15,7 +15,8 @@ use tower_http::csrf::CsrfLayer;
 use super::admission::{Door, Needs, admit};
 use super::answer::Turned;
 use super::{
-    Console, assets, contacts, doctor, events, imports, me, overview, programs, provider, sign_in, tokens, uploads,
+    Console, assets, contacts, doctor, events, imports, me, overview, pieces, programs, provider, sign_in, tokens,
+    uploads,
 };
 use crate::tenant::Role;
 
@@ -69,6 +70,9 @@ fn pages() -> Vec<Page> {
         send("/console/programs/{program}/fields/remove", ADMIN, programs::remove_field),
         look("/console/programs/{program}/import", EDITOR, uploads::page),
         send("/console/programs/{program}/import", EDITOR, uploads::receive),
+        send("/console/programs/{program}/pieces", EDITOR, pieces::begin),
+        send("/console/pieces/{upload}", EDITOR, pieces::piece),
+        send("/console/pieces/{upload}/end", EDITOR, pieces::end),
         look("/console/uploads/{upload}", EDITOR, uploads::look_at),
         send("/console/uploads/{upload}", EDITOR, uploads::try_out),
         look("/console/contacts/{contact}", VIEWER, contacts::one),

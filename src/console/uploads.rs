@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use uuid::Uuid;
 
 use super::Console;
@@ -88,9 +88,7 @@ pub(super) async fn receive(
     mut form: Multipart,
 ) -> Result<Response, Turned> {
     let program = data.program(id_of_program(&program)?).await?;
-    let busy = || Turned::Busy("Too many files are being received at this moment.".to_owned());
-    let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(&console.uploads).acquire_owned()).await;
-    let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+    let _turn = turn(&console).await?;
     while let Some(field) = next_field(&mut form, console.settings.pause_max).await? {
         if field.name() != Some("file") {
             continue;
@@ -102,19 +100,37 @@ pub(super) async fn receive(
             let what = if file_name.is_empty() { "Choose a file first." } else { "The file is empty." };
             return upload_page(&console, &data, &program, Mistakes::one("file", what)).await;
         }
-        let upload = NewUpload {
-            account: data.session().account.id,
-            program: program.id,
-            received,
-            by: data.session().name.to_string(),
-            file_name: if file_name.is_empty() { "file.csv".to_owned() } else { file_name },
-            digest,
-            created_ms: data.now_ms(),
-        };
-        let upload = data.keep_upload(upload).await?;
+        let upload = keep(&data, program.id, &file_name, (received, digest)).await?;
         return Ok(redirect(&format!("/console/uploads/{upload}")));
     }
     upload_page(&console, &data, &program, Mistakes::one("file", "Choose a file first.")).await
+}
+
+/// A place among the files that come in, when there is one.
+pub(super) async fn turn(console: &Console) -> Result<OwnedSemaphorePermit, Turned> {
+    let busy = || Turned::Busy("Too many files are being received at this moment.".to_owned());
+    console.under_way.forget((console.clock)());
+    let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(&console.uploads).acquire_owned()).await;
+    turn.map_err(|_| busy())?.map_err(|_| busy())
+}
+
+/// Keeps what has come whole.
+pub(super) async fn keep(
+    data: &Data,
+    program: ProgramId,
+    file_name: &str,
+    (received, digest): (Received, Digest),
+) -> Result<UploadId, Turned> {
+    let upload = NewUpload {
+        account: data.session().account.id,
+        program,
+        received,
+        by: data.session().name.to_string(),
+        file_name: if file_name.is_empty() { "file.csv" } else { file_name }.to_owned(),
+        digest,
+        created_ms: data.now_ms(),
+    };
+    data.keep_upload(upload).await
 }
 
 fn broken(_: impl std::fmt::Display) -> Turned {

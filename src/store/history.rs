@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, record};
 use crate::command::{Command, CommandId, Digest};
 use crate::contact::{Contact, ContactId, Phone};
 use crate::import::{Counts, ImportOptions, NotApplied, Report};
@@ -149,6 +149,27 @@ pub struct ProgramItem {
     pub last: Option<ImportItem>,
 }
 
+/// What an import came to, as it is kept apart from its report.
+pub(crate) struct Kept {
+    pub(crate) is_bad: bool,
+    pub(crate) is_applied: bool,
+    /// Stored JSON.
+    pub(crate) summary: String,
+}
+
+impl Kept {
+    /// Of a report.
+    pub(crate) fn of(report: &Report) -> Result<Kept, StoreError> {
+        let summary = record::outcome_to_json(report)?;
+        Ok(Kept { is_bad: is_bad(report), is_applied: report.applied(), summary })
+    }
+
+    /// Of a report as it is kept.
+    pub(crate) fn of_stored(report: &str) -> Result<Kept, StoreError> {
+        Kept::of(&record::report_from_json(report)?)
+    }
+}
+
 /// What a complete import adds to its day; `None`: it is none of the day's imports. A dry run is not, and neither is what somebody cancelled:
 /// it is no failure that one would have to look at.
 pub(crate) struct DayShare {
@@ -158,7 +179,7 @@ pub(crate) struct DayShare {
 }
 
 /// Whether an import has errors, or was not applied though it was no dry run.
-pub(crate) fn is_bad(report: &Report) -> bool {
+fn is_bad(report: &Report) -> bool {
     match report.not_applied {
         None | Some(NotApplied::DryRun) => report.error_count > 0,
         Some(
@@ -213,6 +234,27 @@ pub(crate) fn ids_of(from_ms: Option<i64>, before_ms: Option<i64>) -> (Uuid, Uui
     let least = |ms: i64| Uuid::from_u128(u128::from(ms.max(0).cast_unsigned() & ((1 << 48) - 1)) << 80);
     let from = from_ms.map_or(Uuid::nil(), |ms| least(ms.saturating_sub(ID_AHEAD_MS)));
     (from, before_ms.map_or(Uuid::max(), |ms| least(ms.saturating_add(DAY_MS))))
+}
+
+/// An import that was applied, and was over when a contact changed, or later.
+pub(crate) struct Changer {
+    pub(crate) command: CommandId,
+    pub(crate) created_ms: i64,
+    /// When its only attempt began; `None` if there were several, or that is not known.
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) finished_ms: i64,
+}
+
+/// Which of the first two of these, in the order in which they were over, changed a contact at this moment; `None`: it is kept no more.
+///
+/// Imports of a program come one after the other, so it is the first one, if it had begun by then (had been accepted, where there were several attempts: any may have done it). But where one is over and the next
+/// begins within the same millisecond, what changed in it is the next one's: an import changes contacts at the moment at which it begins.
+pub(crate) fn changer(first: Option<Changer>, second: Option<Changer>, changed_ms: i64) -> Option<CommandId> {
+    let began = |import: &Changer| import.started_ms.unwrap_or(import.created_ms);
+    let first = first.filter(|first| began(first) <= changed_ms)?;
+    let ended_there = first.finished_ms == changed_ms && began(&first) < changed_ms;
+    let next = second.filter(|second| ended_there && began(second) <= changed_ms);
+    Some(next.unwrap_or(first).command)
 }
 
 /// How many of the newest imports of an account are asked for who sent them.

@@ -163,6 +163,7 @@ macro_rules! scenes {
 mod ahead;
 mod cancelling;
 mod finding;
+pub(super) mod history;
 mod keeping;
 mod limits;
 mod people;

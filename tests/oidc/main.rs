@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says so by failing")]
 
 mod bad;
+mod front_door;
 mod good;
 mod hand_made;
 mod over_tls;

@@ -62,7 +62,7 @@ pub(crate) async fn carry(
     for part in [Part::Accounts, Part::Programs, Part::Fields, Part::Tokens, Part::Users, Part::Memberships] {
         carry_part(source, target, part, &|_| ()).await?;
     }
-    for part in [Part::Columns, Part::Commands, Part::Signatures, Part::Keys] {
+    for part in [Part::Columns, Part::Days, Part::Commands, Part::Signatures, Part::Keys] {
         carry_part(source, target, part, &|_| ()).await?;
     }
     let programs = programs(source).await?;
@@ -327,6 +327,7 @@ fn bytes(row: &Row) -> usize {
             | Row::Token(_)
             | Row::User(_)
             | Row::Membership(_)
+            | Row::Day(_)
             | Row::Signature(_) => 0,
         }
 }

@@ -136,6 +136,8 @@ pub(crate) enum Part {
     Commands,
     /// Which columns were meant by which fields: by program and name.
     Columns,
+    /// What the imports of days came to: by account, day and program.
+    Days,
     /// By token and signature.
     Signatures,
     /// By token, program and key.
@@ -163,6 +165,8 @@ pub(crate) enum Row {
     Command(Box<CommandRow>),
     /// What a column of a program's files was said to be.
     Column(ColumnRow),
+    /// What a day's imports came to.
+    Day(DayRow),
     /// An accepted signature.
     Signature(SignatureRow),
     /// An accepted `Idempotency-Key`.
@@ -190,6 +194,18 @@ pub(crate) struct ColumnRow {
     pub(crate) name: String,
     pub(crate) field: String,
     pub(crate) remembered_ms: i64,
+}
+
+/// What the imports of a day came to in a program. It is moved, because commands are kept for a shorter time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DayRow {
+    pub(crate) account: AccountId,
+    pub(crate) day: i64,
+    pub(crate) program: ProgramId,
+    pub(crate) imports: i64,
+    pub(crate) bad_imports: i64,
+    /// Added, updated, unchanged, ignored and failed.
+    pub(crate) rows: [i64; 5],
 }
 
 /// A token. It keeps its number: commands and memories refer to it.
@@ -227,7 +243,7 @@ pub(crate) struct MembershipRow {
     pub(crate) role: Role,
 }
 
-/// A command. Claims and attempts are left behind: nobody is at it.
+/// A command. Claims and attempts are left behind: nobody is at it. What a complete one came to is made anew from its report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CommandRow {
     pub(crate) id: CommandId,
@@ -315,11 +331,11 @@ pub(crate) struct Cursor {
     /// Of commands: not complete.
     pub(crate) is_open: bool,
     /// Accounts, programs, tokens, users, contacts: their own. Fields: theirs, after the program. Commands: the sequence, after the
-    /// program. Signatures and keys: the token's, before all else.
+    /// program. Signatures and keys: the token's, before all else. Days: the day, after the account.
     pub(crate) number: i64,
-    /// The program of fields, commands, columns and keys; the user of memberships.
+    /// The program of fields, commands, columns, days (there it comes last) and keys; the user of memberships.
     pub(crate) program: Uuid,
-    /// The signature, the key, the column's name, or the id of a membership's account.
+    /// The signature, the key, the column's name, or the id of a membership's or a day's account.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -340,6 +356,9 @@ impl Row {
                 ..start
             },
             Row::Column(row) => Cursor { program: row.program.0, bytes: row.name.clone().into_bytes(), ..start },
+            Row::Day(row) => {
+                Cursor { number: row.day, program: row.program.0, bytes: row.account.0.as_bytes().to_vec(), ..start }
+            }
             Row::Signature(row) => Cursor { number: row.token, bytes: row.signature.to_vec(), ..start },
             Row::Key(row) => {
                 Cursor { number: row.token, program: row.program.0, bytes: row.key.clone().into_bytes(), ..start }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::carry::{Pages, programs};
 use super::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Movable, Part, PayloadRow, Row,
+    ColumnRow, CommandRow, CommandRowState, DayRow, FieldRow, KeyRow, MembershipRow, Movable, Part, PayloadRow, Row,
     SignatureRow, TokenRow, UserRow,
 };
 use crate::contact::{Contact, Phone};
@@ -65,6 +65,7 @@ pub(super) async fn tally(home: &dyn Movable, tell: &(dyn Fn(u64) + Sync)) -> Re
         ("users", Part::Users),
         ("memberships", Part::Memberships),
         ("columns", Part::Columns),
+        ("days", Part::Days),
         ("signatures", Part::Signatures),
         ("idempotency keys", Part::Keys),
     ];
@@ -187,6 +188,7 @@ impl Tallier {
             Row::Signature(signature) => self.signature(signature),
             Row::Key(key) => self.key(key),
             Row::Column(column) => self.column(column),
+            Row::Day(day) => self.day(day),
             Row::Contact(contact) => self.contact(contact),
         }
         self.end_row();
@@ -260,6 +262,14 @@ impl Tallier {
         self.bytes(user.0.as_bytes());
         self.bytes(account.0.as_bytes());
         self.text(role.as_str());
+    }
+
+    fn day(&mut self, row: &DayRow) {
+        let DayRow { account, day, program, imports, bad_imports, rows } = row;
+        self.bytes(account.0.as_bytes());
+        self.number(*day);
+        self.bytes(program.0.as_bytes());
+        [*imports, *bad_imports].into_iter().chain(*rows).for_each(|count| self.number(count));
     }
 
     fn command(&mut self, command: &CommandRow) {

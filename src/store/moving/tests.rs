@@ -22,7 +22,7 @@ use crate::store::suite::{
     report, request, settings, tenant, unchanged, with_key,
 };
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
-use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, Past, Store, UploadId};
+use crate::store::{Begin, Cancellation, ContactQuery, Forgotten, ImportsQuery, Past, Store, UploadId};
 use crate::tenant::{NewSession, NewToken, Programs, Scope, Secret, TicketDigest, Token, TokenNumber};
 use failing::{Failing, cut_off};
 use people::{COOKIE, LINK, fill_people, passwords, people_are_not_changed, people_go_on, session_of, user_name};
@@ -258,6 +258,10 @@ async fn seen(store: &dyn Store, filled: &Filled) -> String {
         let active = ContactQuery { filter: ACTIVE, ..ALL };
         seen += &format!("{}\n", store.contacts(tenant.account, tenant.program, active).await.expect("a page").total);
     }
+    for tenant in [one, two] {
+        let imports = store.imports(tenant.account, ImportsQuery::all(50)).await.expect("listed");
+        seen += &format!("{imports:?}\n{:?}\n", store.days(tenant.account, 0).await.expect("days"));
+    }
     for (tenant, id) in [(one, applied), (one, large), (one, cancelled), (one, small), (two, &keyed.id), (two, of_user)]
     {
         let command = store.command(tenant.account, *id).await.expect("readable").expect("the command");
@@ -282,7 +286,7 @@ async fn everything_is_moved(source: Home, target: Home) {
     assert_eq!((rows("accounts"), rows("fields"), rows("tokens")), (Some(2), Some(3), Some(4)));
     assert_eq!((rows("users"), rows("memberships")), (Some(3), Some(4)));
     assert_eq!((rows("signatures"), rows("idempotency keys")), (Some(10), Some(1)));
-    assert_eq!(rows("columns"), Some(3));
+    assert_eq!((rows("columns"), rows("days")), (Some(3), Some(2)));
     assert_eq!(rows(&format!("contacts of {}", filled.one.program)), Some(CONTACTS + 1));
     assert_eq!(rows(&format!("commands of {}", filled.one.program)), Some(6));
 
@@ -430,7 +434,7 @@ async fn a_difference_is_told_and_the_target_stays_closed() {
     let store = source.open().await;
     fill(&*store).await;
     drop(store);
-    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 12, has_written: true };
+    let failing = Failing { home: target.movable().await, writes: 0.into(), fails_at: 13, has_written: true };
     carry(&*source.movable().await, &failing, NOW, &|_, _, _| ()).await.expect_err("cut off");
     drop(failing);
     let Home::Database(url) = &target else { unreachable!() };
@@ -536,11 +540,13 @@ async fn every_column_is_known() {
         console_membership: person account role
         console_session: digest person account until_ms idle_until_ms
         console_user: number id name password created_ms last_signed_in_ms disabled_ms
+        day_tally: account day program imports bad_imports added updated unchanged ignored failed
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
         mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
+        outcome: seq bad applied summary
         payload: seq bytes
         program: number id account name active region phone timezone tag created_ms
         signature: token signature command request_digest remember_until_ms
@@ -561,15 +567,16 @@ async fn every_column_is_known() {
     );
     expect![[r#"
         account: id number name created_ms
-        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed body_digest
+        command: program seq id account token from_name created_ms payload_bytes options finished_ms trace report cancelled_by file_removed body_digest outcome bad applied started_ms attempts
         console_link: digest person until_ms
         console_membership: person account role
         console_session: digest person account until_ms idle_until_ms
         console_user: id number name password created_ms last_signed_in_ms disabled_ms
         contact: program number salt phone created_ms updated_ms active customer_id profile times
+        day_tally: account day program imports bad_imports added updated unchanged ignored failed
         field: program number name type created_ms removed_ms
         idempotency_key: token program key command body_digest created_ms
-        lane: program account head next_seq running attempt lease_until_ms node rows ready_us
+        lane: program account head next_seq running attempt lease_until_ms node rows ready_us claimed_ms
         mapped_column: program name field remembered_ms
         master_key_check: one sealed
         moving: id direction peer begun_ms finished_ms
@@ -578,7 +585,7 @@ async fn every_column_is_known() {
         receiving: program command touched_ms
         schema_step: step digest works_with done_at
         signature: token signature command request_digest remember_until_ms
-        stock: program next_number contacts active
+        stock: program next_number contacts active version
         token: token number account name secret created_ms revoked_ms read_only programs old_secret old_secret_until_ms last_used_ms
         turn: account served_us
         upload: program id account from_name file_name bytes digest created_ms

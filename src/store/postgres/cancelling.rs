@@ -7,6 +7,7 @@ use super::moving::{IS_MOVING, refuse_work};
 use crate::command::CommandId;
 use crate::command::test_point::test_point;
 use crate::import::Report;
+use crate::store::history::Kept;
 use crate::store::{Cancellation, StoreError, record};
 use crate::tenant::AccountId;
 
@@ -51,17 +52,17 @@ pub(super) async fn cancel(
         return Err(refuse_work(tx.client()).await?);
     }
     // One that was claimed before may have been applied: whoever claims it next looks.
-    let (report, outcome, finished) = if was_claimed {
+    let (report, kept, finished) = if was_claimed {
         (None, None, None)
     } else {
         let report = Report::of_cancellation(record::options_from_json(&options)?.mode, by);
-        (Some(record::report_to_json(&report)?), Some(record::outcome_to_json(&report)?), Some(now_ms))
+        (Some(record::report_to_json(&report)?), Some(Kept::of(&report)?), Some(now_ms))
     };
     let trace = finished.map(|_| trace);
     let changed = tx
         .execute_typed(
             "UPDATE command SET cancelled_by = $3, report = coalesce($4, report), trace = $5, finished_ms = $6, outcome = $7,
-               bad = ($7 IS NOT NULL), applied = false
+               bad = $8, applied = $9
              WHERE program = $1 AND seq = $2 AND finished_ms IS NULL",
             &[
                 (&program, Type::UUID),
@@ -70,7 +71,9 @@ pub(super) async fn cancel(
                 (&report, Type::TEXT),
                 (&trace, Type::TEXT),
                 (&finished, Type::INT8),
-                (&outcome, Type::TEXT),
+                (&kept.as_ref().map(|kept| &*kept.summary), Type::TEXT),
+                (&kept.as_ref().map(|kept| kept.is_bad), Type::BOOL),
+                (&kept.as_ref().map(|kept| kept.is_applied), Type::BOOL),
             ],
         )
         .await

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
-use uuid::Uuid;
 
 use super::PostgresStore;
 use super::accounts::{self, the_program};
@@ -12,7 +11,7 @@ use super::connection::{ANSWERED_WITHIN, Context, within};
 use super::contacts;
 use crate::command::{CommandId, Digest};
 use crate::contact::{Contact, Phone};
-use crate::store::history::{SENDERS_ASKED_MAX, SENDERS_MAX, ids_of};
+use crate::store::history::{Changer, SENDERS_ASKED_MAX, SENDERS_MAX, changer, ids_of};
 use crate::store::record;
 use crate::store::{
     ContactFilter, ContactKey, DayTally, History, ImportDetails, ImportItem, ImportsOf, ImportsQuery, Outcome,
@@ -37,7 +36,7 @@ impl History for PostgresStore {
         ask!(self, |client| async {
             let totals = contacts::totals(&client, account, all).await?;
             let active = contacts::totals(&client, account, active).await?;
-            let mut open = open(&client, account).await?;
+            let mut open = open(&client, account, None).await?;
             let mut newest = newest(&client, account).await?;
             let item = |((program, contacts), (_, active)): ((Program, u64), (Program, u64))| {
                 let at = |id| move |(of, _): &(ProgramId, u64)| *of == id;
@@ -51,8 +50,14 @@ impl History for PostgresStore {
     }
 
     async fn program_item(&self, account: AccountId, program: ProgramId) -> Result<Option<ProgramItem>, StoreError> {
-        let items = self.program_items(account).await?;
-        Ok(items.into_iter().find(|item| item.program.id == program))
+        ask!(self, |client| async {
+            let Some(program) = accounts::program(&client, account, program).await? else { return Ok(None) };
+            let (contacts, active) = stock(&client, program.id).await?;
+            let open = open(&client, account, Some(program.id)).await?.first().map_or(0, |(_, open)| *open);
+            let newest = ImportsQuery { program: Some(program.id), ..ImportsQuery::all(1) };
+            let last = imports(&client, account, &newest).await?.into_iter().next();
+            Ok(Some(ProgramItem { program, contacts, active, open, last }))
+        })
     }
 
     async fn imports(&self, account: AccountId, query: ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
@@ -118,19 +123,36 @@ impl History for PostgresStore {
     }
 }
 
+pub(super) const OPEN: &str =
+    "SELECT lane.program, count(*) FROM lane JOIN command ON command.program = lane.program AND seq >= head
+             WHERE lane.account = $1 AND head < next_seq AND ($2::uuid IS NULL OR lane.program = $2)
+               AND finished_ms IS NULL
+             GROUP BY lane.program";
+
 /// How many commands wait and run in the programs that have any.
-async fn open(client: &Client, account: AccountId) -> Result<Vec<(ProgramId, u64)>, StoreError> {
+async fn open(
+    client: &Client,
+    account: AccountId,
+    program: Option<ProgramId>,
+) -> Result<Vec<(ProgramId, u64)>, StoreError> {
     let measuring = || "measuring the queues of an account";
     let rows = client
-        .query_typed(
-            "SELECT lane.program, count(*) FROM lane JOIN command ON command.program = lane.program AND seq >= head
-             WHERE lane.account = $1 AND head < next_seq AND finished_ms IS NULL GROUP BY lane.program",
-            &[(&account.0, Type::UUID)],
-        )
+        .query_typed(OPEN, &[(&account.0, Type::UUID), (&program.map(|id| id.0), Type::UUID)])
         .await
         .context(measuring)?;
     let open = |row: &Row| Ok((ProgramId(row.try_get(0)?), row.try_get::<_, i64>(1)?.cast_unsigned()));
     rows.iter().map(open).collect::<Result<_, _>>().context(measuring)
+}
+
+/// How many contacts a program has, and how many of them are active.
+async fn stock(client: &Client, program: ProgramId) -> Result<(u64, u64), StoreError> {
+    let reading = || format!("counting the contacts of program {program}");
+    let row = client
+        .query_typed_one("SELECT contacts, active FROM stock WHERE program = $1", &[(&program.0, Type::UUID)])
+        .await
+        .context(reading)?;
+    let count = |at: usize| row.try_get::<_, i64>(at).map(i64::cast_unsigned).context(reading);
+    Ok((count(0)?, count(1)?))
 }
 
 /// The columns of [`read_item`], in its order, of a `command` and its `lane`. The report is read only of what an older node has completed.
@@ -179,40 +201,61 @@ fn read_item(row: &Row) -> Result<ImportItem, StoreError> {
 
 /// The newest command of each program that has one.
 async fn newest(client: &Client, account: AccountId) -> Result<Vec<ImportItem>, StoreError> {
-    let sql = format!(
-        "SELECT {} FROM lane CROSS JOIN LATERAL
-           (SELECT * FROM command WHERE command.program = lane.program ORDER BY seq DESC LIMIT 1) AS command
-         WHERE lane.account = $1",
-        columns()
-    );
+    let sql = newest_sql();
     let rows = client.query_typed(&sql, &[(&account.0, Type::UUID)]).await.context(|| "reading the newest imports")?;
     rows.iter().map(read_item).collect()
 }
 
-async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
-    let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
-    let standing = match of {
-        ImportsOf::All => "true".to_owned(),
-        // As many as wait and run, however many there have been.
-        ImportsOf::Queued => format!("head < next_seq AND seq >= head AND finished_ms IS NULL AND NOT {}", runs()),
-        ImportsOf::Running => format!("head < next_seq AND seq = head AND {}", runs()),
-        ImportsOf::Good => "finished_ms IS NOT NULL AND NOT coalesce(bad, false)".to_owned(),
-        ImportsOf::Bad => "bad".to_owned(),
+pub(super) fn newest_sql() -> String {
+    format!(
+        "SELECT {} FROM lane CROSS JOIN LATERAL
+           (SELECT * FROM command WHERE command.program = lane.program ORDER BY seq DESC LIMIT 1) AS command
+         WHERE lane.account = $1",
+        columns()
+    )
+}
+
+/// A list over an account, or of a time, is read along the ids, which begin with the time; one of a program, or of what waits or runs, along
+/// the lanes, and then the account is that of the lane: a condition on the command's own would lead the planner to all commands of the
+/// account. Either is read from where the page begins until the page is full, and so goes through all of them only for a filter that few pass.
+pub(super) fn imports_sql(program: Option<ProgramId>, of: ImportsOf, has_time: bool) -> String {
+    let (standing, is_open) = match of {
+        ImportsOf::All => ("true".to_owned(), false),
+        ImportsOf::Queued => {
+            (format!("seq >= head AND seq < next_seq AND finished_ms IS NULL AND NOT {}", runs()), true)
+        }
+        ImportsOf::Running => (format!("seq = head AND {}", runs()), true),
+        ImportsOf::Good => ("finished_ms IS NOT NULL AND NOT coalesce(bad, false)".to_owned(), false),
+        ImportsOf::Bad => ("bad AND finished_ms IS NOT NULL".to_owned(), false),
     };
-    // Within a program in the order of acceptance; over all of them by ids, which begin with the time.
+    let along = match program {
+        Some(_) if has_time && !is_open => {
+            "command.program = $2 AND command.account = $1 AND command.id BETWEEN $6 AND $7"
+        }
+        Some(_) => "command.program = $2",
+        None if is_open => "true",
+        None => "command.account = $1 AND command.id BETWEEN $6 AND $7",
+    };
+    let open = if is_open { "head < next_seq" } else { "true" };
+    // Within a program in the order of acceptance.
     let (order, older) = match program {
         Some(_) => ("seq", "seq < (SELECT seq FROM command AS last WHERE last.account = $1 AND last.id = $8)"),
         None => ("command.id", "command.id < $8"),
     };
-    let sql = format!(
-        "SELECT {} FROM command JOIN lane ON lane.program = command.program
-         WHERE command.account = $1 AND lane.account = $1 AND ($2::uuid IS NULL OR command.program = $2)
-           AND ($3::text IS NULL OR from_name = $3)
+    format!(
+        "SELECT {} FROM lane JOIN command ON command.program = lane.program
+         WHERE lane.account = $1 AND {open} AND {along} AND {standing} AND ($3::text IS NULL OR from_name = $3)
            AND ($4::bigint IS NULL OR created_ms >= $4) AND ($5::bigint IS NULL OR created_ms < $5)
-           AND command.id BETWEEN $6 AND $7 AND ($8::uuid IS NULL OR {older}) AND {standing}
+           AND ($8::uuid IS NULL OR {older})
          ORDER BY {order} DESC LIMIT $9",
         columns()
-    );
+    )
+}
+
+async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
+    let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
+    let has_time = created_from_ms.is_some() || created_before_ms.is_some();
+    let sql = imports_sql(*program, *of, has_time);
     let (least, most) = ids_of(*created_from_ms, *created_before_ms);
     let (program, after) = (program.map(|id| id.0), after.map(|id| id.0));
     let rows = client
@@ -235,15 +278,14 @@ async fn imports(client: &Client, account: AccountId, query: &ImportsQuery) -> R
     rows.iter().map(read_item).collect()
 }
 
+pub(super) const SENDERS: &str = "SELECT DISTINCT from_name COLLATE \"C\" FROM
+               (SELECT from_name FROM command WHERE account = $1 ORDER BY id DESC LIMIT $2) AS newest
+             ORDER BY 1 LIMIT $3";
+
 async fn senders(client: &Client, account: AccountId) -> Result<Vec<String>, StoreError> {
     let listing = || "listing who sent imports";
     let rows = client
-        .query_typed(
-            "SELECT DISTINCT from_name COLLATE \"C\" FROM
-               (SELECT from_name FROM command WHERE account = $1 ORDER BY id DESC LIMIT $2) AS newest
-             ORDER BY 1 LIMIT $3",
-            &[(&account.0, Type::UUID), (&SENDERS_ASKED_MAX, Type::INT8), (&SENDERS_MAX, Type::INT8)],
-        )
+        .query_typed(SENDERS, &[(&account.0, Type::UUID), (&SENDERS_ASKED_MAX, Type::INT8), (&SENDERS_MAX, Type::INT8)])
         .await
         .context(listing)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().context(listing)
@@ -316,29 +358,38 @@ async fn find(client: &Client, program: &Program, key: &ContactKey) -> Result<Op
     found.context(finding)?.map(|row| contacts::read_contact(&row, program.tag)).transpose()
 }
 
-/// Imports of a program come one after the other. So what changed at a moment was changed by the first one that was over at this moment or
-/// later; if it had been accepted by then: else the one that did it is kept no more.
+pub(super) const LAST_IMPORT: &str =
+    "SELECT id, created_ms, CASE WHEN attempts = 1 THEN started_ms END, finished_ms FROM command
+             WHERE program = $1 AND finished_ms >= $2 AND applied ORDER BY finished_ms, seq LIMIT 2";
+
+/// See [`changer`]. The index leads to where the contact changed: no more than two are read.
 async fn last_import(client: &Client, program: ProgramId, changed_ms: i64) -> Result<Option<CommandId>, StoreError> {
     let finding = || format!("looking for the import that changed a contact of program {program}");
-    let found = client
-        .query_typed_opt(
-            "SELECT id, created_ms <= $2 FROM command
-             WHERE program = $1 AND finished_ms >= $2 AND applied ORDER BY finished_ms, seq LIMIT 1",
-            &[(&program.0, Type::UUID), (&changed_ms, Type::INT8)],
-        )
+    let rows = client
+        .query_typed(LAST_IMPORT, &[(&program.0, Type::UUID), (&changed_ms, Type::INT8)])
         .await
         .context(finding)?;
-    let Some(row) = found else { return Ok(None) };
-    let (id, is_it): (Uuid, bool) = (row.try_get(0).context(finding)?, row.try_get(1).context(finding)?);
-    Ok(is_it.then_some(CommandId(id)))
+    let found = |row: &Row| {
+        let command = CommandId(row.try_get(0)?);
+        Ok(Changer { command, created_ms: row.try_get(1)?, started_ms: row.try_get(2)?, finished_ms: row.try_get(3)? })
+    };
+    let found: Vec<Changer> = rows.iter().map(found).collect::<Result<_, tokio_postgres::Error>>().context(finding)?;
+    let mut found = found.into_iter();
+    Ok(changer(found.next(), found.next(), changed_ms))
 }
 
-/// Who changes contacts counts the program's stock anew, in the same transaction: each such transaction has a number of its own.
+/// Counted up by who changes contacts, in the same transaction. Older nodes do not; but what they complete is told apart.
 async fn version(client: &Client, program: ProgramId) -> Result<i64, StoreError> {
     let reading = || format!("reading the version of the contacts of program {program}");
-    let found = client
-        .query_typed_opt("SELECT xmin::text::bigint FROM stock WHERE program = $1", &[(&program.0, Type::UUID)])
+    let row = client
+        .query_typed_one(
+            "SELECT version, (SELECT count(*) FROM command
+               WHERE command.program = $1 AND finished_ms IS NOT NULL AND outcome IS NULL)
+             FROM stock WHERE program = $1",
+            &[(&program.0, Type::UUID)],
+        )
         .await
         .context(reading)?;
-    found.map_or(Ok(0), |row| row.try_get(0)).context(reading)
+    let (version, by_older): (i64, i64) = (row.try_get(0).context(reading)?, row.try_get(1).context(reading)?);
+    Ok(version ^ by_older.wrapping_shl(40))
 }

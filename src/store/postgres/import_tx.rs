@@ -174,7 +174,8 @@ impl PostgresImport {
         let reported = client
             .execute_typed(
                 "WITH stock AS (
-                     UPDATE stock SET next_number = $3, contacts = $4, active = $5 WHERE program = $1
+                     UPDATE stock SET next_number = $3, contacts = $4, active = $5, version = version + 1
+                     WHERE program = $1
                  )
                  UPDATE command SET report = $6 WHERE program = $1 AND seq = $2 AND cancelled_by IS NULL",
                 &[

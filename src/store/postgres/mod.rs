@@ -37,6 +37,8 @@ mod target;
 #[cfg(test)]
 mod adding_tests;
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]
 mod tests;
@@ -456,9 +458,9 @@ impl Store for PostgresStore {
         })
     }
 
-    async fn claim(&self, reach: Reach, _now_ms: i64) -> Result<Option<Claim>, StoreError> {
+    async fn claim(&self, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError> {
         self.serving()?;
-        queue::claim(&self.shared, reach).await
+        queue::claim(&self.shared, reach, now_ms).await
     }
 
     async fn work_arrived(&self, reach: Reach) {

@@ -18,7 +18,7 @@ use super::moving::IS_MOVING;
 use super::notice::Outbox;
 use crate::command::{Claim, CommandId, Completions, Reach};
 use crate::import::Report;
-use crate::store::history::{DayShare, is_bad};
+use crate::store::history::{DayShare, Kept};
 use crate::store::{Backlog, StoreError, record};
 use crate::tenant::{AccountId, ProgramId};
 
@@ -175,9 +175,9 @@ fn seen_at_work() -> String {
 }
 
 /// Takes on the command whose turn it is. The lane is skipped while another node is at it, which will say so when it is done.
-pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
+pub(super) async fn claim(shared: &Shared, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError> {
     let client = connection(&shared.pool).await?;
-    let claimed = within(ANSWERED_WITHIN, claim_with(&client, shared, reach)).await;
+    let claimed = within(ANSWERED_WITHIN, claim_with(&client, shared, reach, now_ms)).await;
     let Some(claim) = client.done(claimed)? else { return Ok(None) };
     shared.queue.hold(&claim);
     // One word may stand for many arrivals: who takes one passes it on.
@@ -185,13 +185,13 @@ pub(super) async fn claim(shared: &Shared, reach: Reach) -> Result<Option<Claim>
     Ok(Some(claim))
 }
 
-async fn claim_with(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Claim>, StoreError> {
+async fn claim_with(client: &Lent, shared: &Shared, reach: Reach, now_ms: i64) -> Result<Option<Claim>, StoreError> {
     // Most who look find nothing: several are woken by each word, so that none is missed. Asking alone costs the database a tenth of trying.
     if !is_claimable(client).await? {
         return Ok(None);
     }
     loop {
-        match take(client, shared, reach).await? {
+        match take(client, shared, reach, now_ms).await? {
             None => return Ok(None),
             Some(Taken::Claim(claim)) => return Ok(Some(*claim)),
             Some(Taken::Passed) => {}
@@ -218,7 +218,7 @@ enum Taken {
     Passed,
 }
 
-async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Taken>, StoreError> {
+async fn take(client: &Lent, shared: &Shared, reach: Reach, now_ms: i64) -> Result<Option<Taken>, StoreError> {
     let claiming = || "claiming a command";
     let payload_bytes_max = match reach {
         Reach::Any => i64::MAX,
@@ -237,7 +237,7 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
                      LIMIT 1 FOR UPDATE OF lane SKIP LOCKED
                  ), taken AS (
                      UPDATE lane SET running = true, attempt = attempt + 1, rows = 0, node = $2,
-                       lease_until_ms = {NOW_MS} + $1, claimed_ms = {NOW_MS}
+                       lease_until_ms = {NOW_MS} + $1, claimed_ms = $4
                      FROM next WHERE lane.program = next.program
                      RETURNING lane.program, lane.account, head, attempt
                  ), served AS (
@@ -247,7 +247,12 @@ async fn take(client: &Lent, shared: &Shared, reach: Reach) -> Result<Option<Tak
             is_run_out(),
             seen_at_work()
         ),
-        &[(&shared.lease_ms, Type::INT8), (&shared.node, Type::TEXT), (&payload_bytes_max, Type::INT8)],
+        &[
+            (&shared.lease_ms, Type::INT8),
+            (&shared.node, Type::TEXT),
+            (&payload_bytes_max, Type::INT8),
+            (&now_ms, Type::INT8),
+        ],
         || claiming().to_owned(),
     )
     .await?;
@@ -324,8 +329,8 @@ pub(super) async fn finish(
     trace: &str,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let (json, outcome) = (record::report_to_json(report)?, record::outcome_to_json(report)?);
-    let (bad, applied) = (is_bad(report), report.applied());
+    let json = record::report_to_json(report)?;
+    let Kept { is_bad, is_applied, summary } = Kept::of(report)?;
     let share = DayShare::of(&claim.options, report, now_ms);
     let (has_share, day) = (share.is_some(), share.as_ref().map_or(0, |share| share.day));
     let rows: Vec<i64> = share.as_ref().map_or(vec![0; 5], |share| share.rows().to_vec());
@@ -351,7 +356,7 @@ pub(super) async fn finish(
                        ignored = tally.ignored + excluded.ignored, failed = tally.failed + excluded.failed
                  )
                  UPDATE command SET report = $4, trace = $5, finished_ms = $6, outcome = $7, bad = $8, applied = $9,
-                   started_ms = done.claimed_ms, attempts = $3
+                   started_ms = nullif(done.claimed_ms, 0), attempts = $3
                  FROM done WHERE command.program = done.program AND command.seq = $2"
             ),
             &[
@@ -361,9 +366,9 @@ pub(super) async fn finish(
                 (&json, Type::TEXT),
                 (&trace, Type::TEXT),
                 (&now_ms, Type::INT8),
-                (&outcome, Type::TEXT),
-                (&bad, Type::BOOL),
-                (&applied, Type::BOOL),
+                (&summary, Type::TEXT),
+                (&is_bad, Type::BOOL),
+                (&is_applied, Type::BOOL),
                 (&day, Type::INT8),
                 (&rows, Type::INT8_ARRAY),
                 (&has_share, Type::BOOL),

@@ -15,7 +15,7 @@ use crate::store::ImportTx;
 use crate::store::suite::{self, new_token, settings};
 use crate::store::test_server::{new_database, new_pooled_database, query_in};
 
-const NOW: i64 = 1_763_812_800_000;
+pub(super) const NOW: i64 = 1_763_812_800_000;
 
 pub(super) async fn open(url: &str) -> PostgresStore {
     PostgresStore::open(settings(url)).await.expect("the store opens")
@@ -39,8 +39,8 @@ async fn refusal(settings: PostgresSettings) -> String {
 
 /// An account with a program and a token.
 pub(super) struct Tenant {
-    account: AccountId,
-    program: ProgramId,
+    pub(super) account: AccountId,
+    pub(super) program: ProgramId,
     token: TokenNumber,
 }
 
@@ -442,8 +442,19 @@ async fn a_silent_host_does_not_keep_from_the_next() {
 }
 
 /// Tables of which a machine can have a copy each, because they are small and seldom change. Their keys are what one comes
-/// with (an id, the text of a token), or tell one row from another.
-const COPIED_TABLES: [&str; 6] = ["account", "program", "token", "master_key_check", "schema_step", "moving"];
+/// with (an id, the text of a token, what a user holds), or tell one row from another.
+const COPIED_TABLES: [&str; 10] = [
+    "account",
+    "program",
+    "token",
+    "master_key_check",
+    "schema_step",
+    "moving",
+    "console_user",
+    "console_membership",
+    "console_session",
+    "console_link",
+];
 
 /// What docs/SCALING.md and the schema say about spreading tables over machines.
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use super::contacts;
 use crate::command::CommandId;
 use crate::contact::{Contact, Phone, ProgramTag};
 use crate::import::{ImportOptions, Report};
-use crate::store::history::{DayShare, SENDERS_ASKED_MAX, SENDERS_MAX, ids_of, is_bad};
+use crate::store::history::{Changer, DayShare, Kept, SENDERS_ASKED_MAX, SENDERS_MAX, changer, ids_of};
 use crate::store::record;
 use crate::store::{
     ContactFilter, ContactKey, DayTally, History, ImportDetails, ImportItem, ImportsOf, ImportsQuery, Outcome,
@@ -28,11 +28,7 @@ pub(super) fn note(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let noting = || format!("noting the outcome of an import into program {program}");
-    let summary = record::outcome_to_json(report)?;
-    catalogue
-        .prepare_cached("INSERT INTO outcome (seq, bad, applied, summary) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut insert| insert.execute(params![sequence, is_bad(report), report.applied(), summary]))
-        .context(noting)?;
+    keep(catalogue, sequence, &Kept::of(report)?).context(noting)?;
     let Some(share) = DayShare::of(options, report, now_ms) else { return Ok(()) };
     let [added, updated, unchanged, ignored, failed] = share.rows();
     let (account, program) = (account.0.as_bytes().as_slice(), program.0.as_bytes().as_slice());
@@ -51,6 +47,44 @@ pub(super) fn note(
             insert.execute(params![account, day, program, bad_imports, added, updated, unchanged, ignored, failed])
         })
         .context(noting)?;
+    Ok(())
+}
+
+/// Keeps what a complete command came to.
+pub(super) fn keep(catalogue: &Connection, sequence: i64, kept: &Kept) -> rusqlite::Result<()> {
+    let Kept { is_bad, is_applied, summary } = kept;
+    catalogue
+        .prepare_cached("INSERT INTO outcome (seq, bad, applied, summary) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![sequence, is_bad, is_applied, summary])?;
+    Ok(())
+}
+
+/// Undoes [`note`], of a command that waits again in a copied catalogue: it will be noted anew.
+pub(super) fn take_back(
+    catalogue: &Connection,
+    sequence: i64,
+    (options, report): (&ImportOptions, &Report),
+    finished_ms: i64,
+) -> Result<(), StoreError> {
+    let taking_back = || "mending what the copied catalogue tells of its imports";
+    catalogue.execute("DELETE FROM outcome WHERE seq = ?1", [sequence]).context(taking_back)?;
+    let Some(share) = DayShare::of(options, report, finished_ms) else { return Ok(()) };
+    let [added, updated, unchanged, ignored, failed] = share.rows();
+    let of_its_day = "(account, program) = (SELECT account, program FROM command WHERE seq = ?1) AND day = ?2";
+    catalogue
+        .execute(
+            &format!(
+                "UPDATE day_tally SET imports = imports - 1, bad_imports = bad_imports - ?3, added = added - ?4,
+                   updated = updated - ?5, unchanged = unchanged - ?6, ignored = ignored - ?7, failed = failed - ?8
+                 WHERE {of_its_day}"
+            ),
+            params![sequence, share.day, share.bad_imports, added, updated, unchanged, ignored, failed],
+        )
+        .and_then(|_| {
+            let none = format!("DELETE FROM day_tally WHERE {of_its_day} AND imports = 0");
+            catalogue.execute(&none, params![sequence, share.day])
+        })
+        .context(taking_back)?;
     Ok(())
 }
 
@@ -155,19 +189,29 @@ fn open(catalogue: &Connection, program: ProgramId) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
-/// The report is read of those alone that were complete before their outcomes were kept, of which there are none.
+/// The columns of [`read_item`], in its order. No report is among them: whatever is complete has an outcome.
 const ITEM: &str =
     "command.id, command.program, from_name, created_ms, payload_bytes, state, finished_ms, options, summary";
 
 fn imports(catalogue: &Connection, account: AccountId, query: &ImportsQuery) -> Result<Vec<ImportItem>, StoreError> {
-    let listing = || "listing imports".to_owned();
+    let (sql, values) = imports_sql(account, query);
+    let rows: Vec<ItemRow> = catalogue
+        .prepare_cached(&sql)
+        .and_then(|mut select| select.query_map(params_from_iter(values), read_item)?.collect())
+        .context(|| "listing imports")?;
+    rows.into_iter().map(ItemRow::item).collect()
+}
+
+/// The index has the order of the list, so it is read from where the page begins until the page is full: never all commands of an account or
+/// a program, but for a filter that few of them pass. Reports are passed over without being read.
+fn imports_sql(account: AccountId, query: &ImportsQuery) -> (String, Vec<Value>) {
     let ImportsQuery { program, of, from, created_from_ms, created_before_ms, after, count } = query;
     let mut conditions = vec!["command.account = ?".to_owned()];
     let mut values = vec![Value::Blob(account.0.as_bytes().to_vec())];
     let (index, order) = match (of, program) {
         // As many as wait and run, however many there have been.
         (ImportsOf::Queued | ImportsOf::Running, _) => ("INDEXED BY command_open", "command.seq"),
-        (_, Some(_)) => ("", "command.seq"),
+        (_, Some(_)) => ("INDEXED BY command_of_program", "command.seq"),
         (_, None) => ("INDEXED BY command_of_account", "command.id"),
     };
     let mut and = |condition: &str, value: Value| {
@@ -212,11 +256,7 @@ fn imports(catalogue: &Connection, account: AccountId, query: &ImportsQuery) -> 
          WHERE {} ORDER BY {order} DESC LIMIT ?",
         conditions.join(" AND ")
     );
-    let rows: Vec<ItemRow> = catalogue
-        .prepare_cached(&sql)
-        .and_then(|mut select| select.query_map(params_from_iter(values), read_item)?.collect())
-        .context(listing)?;
-    rows.into_iter().map(|row| row.item(catalogue)).collect()
+    (sql, values)
 }
 
 struct ItemRow {
@@ -246,7 +286,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRow> {
 }
 
 impl ItemRow {
-    fn item(self, _catalogue: &Connection) -> Result<ImportItem, StoreError> {
+    fn item(self) -> Result<ImportItem, StoreError> {
         let outcome = match (self.state.as_str(), self.finished_ms, self.summary) {
             ("complete", Some(finished_ms), Some(summary)) => {
                 let (counts, not_applied, error_count) = record::outcome_from_json(&summary)?;
@@ -325,21 +365,26 @@ fn find(file: &mut Connection, tag: ProgramTag, key: &ContactKey) -> Result<Opti
         .context(|| "looking for a contact")
 }
 
-/// Imports of a program come one after the other. So what changed at a moment was changed by the first one that was over at this moment or
-/// later; if it had been accepted by then: else the one that did it is kept no more.
+/// See [`changer`]. The index leads to where the contact changed: no more than two are read.
 fn last_import(catalogue: &Connection, program: ProgramId, changed_ms: i64) -> Result<Option<CommandId>, StoreError> {
-    catalogue
+    let mut found = catalogue
         .prepare_cached(
-            "SELECT id, created_ms <= ?2 FROM command JOIN outcome ON outcome.seq = command.seq
+            "SELECT id, created_ms, iif(attempt = 1, claimed_ms, NULL), finished_ms FROM command INDEXED BY command_finished
+             CROSS JOIN outcome ON outcome.seq = command.seq
              WHERE program = ?1 AND state = 'complete' AND finished_ms >= ?2 AND applied = 1
-             ORDER BY finished_ms, command.seq LIMIT 1",
+             ORDER BY finished_ms, command.seq LIMIT 2",
         )
         .and_then(|mut select| {
-            let found = |row: &Row<'_>| Ok((CommandId(uuid(row, 0)?), row.get::<_, bool>(1)?));
-            select.query_row(params![program.0.as_bytes().as_slice(), changed_ms], found).optional()
+            let found = |row: &Row<'_>| {
+                let command = CommandId(uuid(row, 0)?);
+                Ok(Changer { command, created_ms: row.get(1)?, started_ms: row.get(2)?, finished_ms: row.get(3)? })
+            };
+            let rows = select.query_map(params![program.0.as_bytes().as_slice(), changed_ms], found)?;
+            rows.collect::<rusqlite::Result<Vec<Changer>>>()
         })
-        .map(|found| found.and_then(|(command, is_it)| is_it.then_some(command)))
-        .context(|| format!("looking for the import that changed a contact of program {program}"))
+        .context(|| format!("looking for the import that changed a contact of program {program}"))?
+        .into_iter();
+    Ok(changer(found.next(), found.next(), changed_ms))
 }
 
 /// Each import that was applied has a row here when its contacts are there, and a higher number than those before it; should all have been
@@ -352,4 +397,53 @@ fn version(file: &Connection) -> Result<i64, StoreError> {
         })
         .map(Option::unwrap_or_default)
         .context(|| "reading the version of a program's contacts")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::migration;
+    use super::*;
+
+    fn plan(catalogue: &Connection, sql: &str, values: &[Value]) -> Vec<String> {
+        let mut explain = catalogue.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepared");
+        let rows = explain.query_map(params_from_iter(values), |row| row.get(3)).expect("asked");
+        rows.collect::<rusqlite::Result<_>>().expect("read")
+    }
+
+    /// No list sorts, or goes through a table.
+    #[test]
+    fn lists_are_read_along_their_indexes() {
+        let mut catalogue = Connection::open_in_memory().expect("a connection");
+        migration::migrate(&mut catalogue, "some.db".as_ref(), migration::CATALOGUE).expect("migrated");
+        let all = ImportsQuery::all(50);
+        for program in [None, Some(ProgramId(Uuid::from_u128(2)))] {
+            for of in [ImportsOf::All, ImportsOf::Queued, ImportsOf::Running, ImportsOf::Good, ImportsOf::Bad] {
+                for filters in 0..8 {
+                    let (from, created_from_ms) =
+                        ((filters & 1 > 0).then(|| "One".to_owned()), (filters & 2 > 0).then_some(5));
+                    let after = (filters & 4 > 0).then(|| CommandId(Uuid::from_u128(3)));
+                    let query = ImportsQuery { program, of, from, created_from_ms, after, ..all.clone() };
+                    let (sql, values) = imports_sql(AccountId(Uuid::from_u128(1)), &query);
+                    let lines = plan(&catalogue, &sql, &values);
+                    let first = match (of, program) {
+                        (ImportsOf::Queued | ImportsOf::Running, None) => "SCAN command USING INDEX command_open",
+                        (ImportsOf::Queued | ImportsOf::Running, Some(_)) => {
+                            "SEARCH command USING INDEX command_open (program=?"
+                        }
+                        (_, Some(_)) => "SEARCH command USING INDEX command_of_program (program=?",
+                        (_, None) => "SEARCH command USING INDEX command_of_account (account=?",
+                    };
+                    assert!(lines[0].starts_with(first), "{query:?}: {lines:#?}");
+                    let by_key = |line: &String| line.starts_with("SEARCH outcome USING INTEGER PRIMARY KEY");
+                    assert!(lines.iter().any(by_key), "{query:?}: {lines:#?}");
+                    let is_whole = |line: &String| line.starts_with("SCAN") || line.contains("TEMP B-TREE");
+                    // Those that wait, of all programs, are as few as may wait.
+                    let waits = program.is_none() && matches!(of, ImportsOf::Queued | ImportsOf::Running);
+                    assert!(waits || !lines.iter().any(is_whole), "{query:?}: {lines:#?}");
+                }
+            }
+        }
+    }
 }

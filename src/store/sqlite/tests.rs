@@ -13,6 +13,7 @@ use super::*;
 use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
+use crate::store::suite::history::{old_commands, old_commands_are_told, old_id};
 use crate::store::suite::new_token;
 use crate::store::{PageStart, People};
 use crate::tenant::{PasswordHash, UserName};
@@ -444,4 +445,72 @@ async fn a_load_leaves_the_indexes_that_it_found() {
         count: 1,
     };
     assert_eq!(store.contacts(program.account, second.id, query).await.expect("a page").total, 0);
+}
+
+/// What was complete before outcomes and days were kept has them after the migration.
+#[tokio::test]
+async fn what_was_complete_before_outcomes_were_kept_is_told() {
+    let data = directory();
+    let path = data.path().join("catalogue.db");
+    let mut catalogue = Connection::open(&path).expect("opened");
+    let steps = migration::CATALOGUE;
+    let before = steps.iter().position(|step| step.contains("TABLE outcome ")).expect("the step");
+    migration::migrate(&mut catalogue, &path, &steps[..before]).expect("migrated");
+    let (account, program) = (AccountId(Uuid::from_u128(1)), ProgramId(Uuid::from_u128(2)));
+    let (one, two) = (account.0.as_bytes().as_slice(), program.0.as_bytes().as_slice());
+    catalogue
+        .execute("INSERT INTO account VALUES (1, ?1, 'One', 1)", [one])
+        .and_then(|_| {
+            let insert = "INSERT INTO program (number, id, account, name, active, region, tag, created_ms)
+               VALUES (1, ?2, ?1, 'P', 1, 'US', 1, 1)";
+            catalogue.execute(insert, [one, two])
+        })
+        .expect("filled");
+    for (number, options, report) in old_commands() {
+        let created_ms = NOW + i64::from(number);
+        let state = if report.is_some() { "complete" } else { "queued" };
+        let finished_ms = report.as_ref().map(|_| created_ms + 24 * 3_600_000);
+        let trace = report.as_ref().map(|_| "t");
+        catalogue
+            .execute(
+                "INSERT INTO command (id, account, program, from_name, created_ms, payload_bytes, options, state, finished_ms,
+                   trace, report)
+                 VALUES (?1, ?2, ?3, 'One', ?4, 8, ?5, ?6, ?7, ?8, ?9)",
+                rusqlite::params![
+                    old_id(number).0.as_bytes().as_slice(),
+                    one,
+                    two,
+                    created_ms,
+                    options,
+                    state,
+                    finished_ms,
+                    trace,
+                    report
+                ],
+            )
+            .expect("filled");
+    }
+    catalogue.close().expect("closed");
+    old_commands_are_told(&serve(data.path()), account, program).await;
+}
+
+/// What its day came to stays.
+#[tokio::test]
+async fn an_outcome_goes_with_its_command() {
+    let data = directory();
+    let store = serve(data.path());
+    let (program, token) = tenant(&store).await;
+    for number in 1..=2 {
+        store.accept(request(&program, token, number)).await.expect("accepted");
+        import(&store, data.path(), u64::from(number)).await;
+    }
+    let past = Past { payloads_before_ms: i64::MAX, commands_before_ms: i64::MAX };
+    assert_eq!(store.forget(past, 1).await.expect("forgotten").commands, 1);
+    let catalogue = Connection::open(data.path().join("catalogue.db")).expect("opened");
+    let left: (i64, i64) = catalogue
+        .query_row("SELECT (SELECT count(*) FROM outcome), (SELECT sum(imports) FROM day_tally)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("counted");
+    assert_eq!(left, (1, 2));
 }

@@ -147,7 +147,7 @@ fn what_is_anothers_is_not_found(home: Home) {
         assert_eq!(of_other.body, of_nobody.body);
         asked += 1;
     }
-    assert_eq!(asked, 15);
+    assert_eq!(asked, 18);
     for (path, form) in [
         ("/console/tokens/rotate", [("token", other.token.as_str()), ("overlap", "0")]),
         ("/console/tokens/revoke", [("token", other.token.as_str()), ("overlap", "")]),

@@ -8,6 +8,7 @@ scenes!(
     a_form_that_is_sent_twice_starts_one_import,
     columns_are_remembered_and_left_out,
     files_that_are_no_utf8_can_be_read,
+    a_file_comes_in_pieces,
     contacts_are_found,
     imports_are_listed_and_narrowed,
     tokens_are_made_rotated_and_revoked,
@@ -219,6 +220,52 @@ fn files_that_are_no_utf8_can_be_read(home: Home) {
     }
     let upload = ada.upload(&path, "none.csv", b"\n\n").header("location").unwrap().to_owned();
     assert!(words(&ada.get(&upload).body).contains("The file has no header"));
+}
+
+fn a_file_comes_in_pieces(home: Home) {
+    let home = home.with("ROSTER_STREAM_BYTES_MAX", "3000000");
+    let (service, client, mut ada) = ground(home);
+    let csv = contacts_csv(1, 23_000).into_bytes();
+    let size = csv.len().to_string();
+    assert!(csv.len() > 2_000_000 && csv.len() < 3_000_000, "{size}");
+    let begin = format!("/console/programs/{}/pieces", client.program);
+    let begun = ada.post(&begin, &[("name", "big.csv"), ("bytes", &size)]);
+    assert_eq!(begun.status, 201, "{}", begun.body);
+    let place = format!("/console/pieces/{}", begun.body);
+    let put = |visitor: &mut Visitor, at: usize, bytes: &[u8]| {
+        let request = visitor.request("POST", &format!("{place}?at={at}"), bytes.to_vec());
+        visitor.send(request).status
+    };
+    let pieces: Vec<&[u8]> = csv.chunks(1_000_000).collect();
+    assert_eq!(put(&mut ada, 0, pieces[0]), 204);
+    assert_eq!(put(&mut ada, 0, pieces[0]), 204, "sent again, it has come already");
+    assert_eq!(put(&mut ada, 2_000_000, pieces[2]), 409, "one is missing");
+    assert_eq!(put(&mut ada, 1_000_000, &vec![b'x'; 1_100_000]), 400, "too large for a piece");
+    assert_eq!(ada.post(&format!("{place}/end"), &[("bytes", &size)]).status, 409, "it is not all there");
+    // It is nobody else's, of the same account either.
+    new_user(&service.home, &client.account.id, "bo", "admin");
+    let mut bo = Visitor::signed_in(&service, "bo");
+    assert_eq!(put(&mut bo, 1_000_000, pieces[1]), 404);
+    assert_eq!(bo.post(&format!("{place}/end"), &[("bytes", &size)]).status, 404);
+    assert_eq!(put(&mut ada, 1_000_000, pieces[1]), 204);
+    assert_eq!(put(&mut ada, 2_000_000, pieces[2]), 204);
+    let ended = ada.post(&format!("{place}/end"), &[("bytes", &size)]);
+    assert_eq!(ended.status, 200, "{}", ended.body);
+    assert_eq!(ada.post(&format!("{place}/end"), &[("bytes", &size)]).status, 404, "it has ended");
+    let tried = try_out(&mut ada, &ended.body, &[]);
+    start(&mut ada, &tried);
+    assert_eq!(
+        client.get(&format!("/v1/programs/{}/participants?active=all&count=1", client.program)).json()["total"],
+        23_000
+    );
+    // What is too large is told before it is sent, and where that is not said, when it comes.
+    assert_eq!(ada.post(&begin, &[("name", "x"), ("bytes", "3000001")]).status, 413);
+    let begun = ada.post(&begin, &[("name", "x")]).body;
+    let statuses = [0, 1_000_000, 2_000_000, 3_000_000].map(|at| {
+        let request = ada.request("POST", &format!("/console/pieces/{begun}?at={at}"), vec![b'x'; 1_000_000]);
+        ada.send(request).status
+    });
+    assert_eq!(statuses, [204, 204, 204, 413]);
 }
 
 fn contacts_are_found(home: Home) {

@@ -9,7 +9,7 @@ use super::super::{accounts, contacts};
 use crate::command::{CommandId, Digest};
 use crate::store::StoreError;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, Cursor, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row,
+    ColumnRow, CommandRow, CommandRowState, Cursor, DayRow, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row,
     SMALL_BYTES_MAX, SignatureRow, TokenRow, UserRow,
 };
 use crate::store::secrets::MasterKey;
@@ -43,6 +43,7 @@ pub(super) async fn page(
         | Part::Users
         | Part::Memberships
         | Part::Columns
+        | Part::Days
         | Part::Signatures
         | Part::Keys => plain(tx.client(), key, part, after, rows_max).await?,
     };
@@ -108,6 +109,11 @@ async fn plain(
              WHERE (program, name) > ($1, $2) ORDER BY program, name LIMIT $3",
             vec![program, (&text as _, Type::TEXT), rows_max],
         ),
+        Part::Days => (
+            "SELECT account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed
+             FROM day_tally WHERE (account, day, program) > ($1, $2, $3) ORDER BY account, day, program LIMIT $4",
+            vec![(&account as _, Type::UUID), number, program, rows_max],
+        ),
         Part::Accounts | Part::Commands | Part::Contacts(_) => (
             "SELECT number, id, name, created_ms FROM account WHERE number > $1 ORDER BY number LIMIT $2",
             vec![number, rows_max],
@@ -124,6 +130,7 @@ async fn plain(
             Part::Signatures => read_signature(row),
             Part::Keys => read_key(row),
             Part::Columns => read_column(row),
+            Part::Days => read_day(row),
             Part::Accounts | Part::Commands | Part::Contacts(_) => {
                 let account = Account { id: AccountId(cell(row, 1)?), name: cell(row, 2)?, created_ms: cell(row, 3)? };
                 Ok(Row::Account(cell(row, 0)?, account))
@@ -223,6 +230,7 @@ pub(super) async fn reached(client: &Client, part: Part) -> Result<u64, StoreErr
         Part::Signatures => ("SELECT count(*) FROM signature", None),
         Part::Keys => ("SELECT count(*) FROM idempotency_key", None),
         Part::Columns => ("SELECT count(*) FROM mapped_column", None),
+        Part::Days => ("SELECT count(*) FROM day_tally", None),
         Part::Contacts(program) => ("SELECT coalesce(max(number), 0) FROM contact WHERE program = $1", Some(program.0)),
     };
     let parameter: Vec<Parameter<'_>> = program.iter().map(|program| (program as _, Type::UUID)).collect();
@@ -324,6 +332,17 @@ fn read_column(row: &SqlRow) -> Result<Row, StoreError> {
         name: cell(row, 1)?,
         field: cell(row, 2)?,
         remembered_ms: cell(row, 3)?,
+    }))
+}
+
+fn read_day(row: &SqlRow) -> Result<Row, StoreError> {
+    Ok(Row::Day(DayRow {
+        account: AccountId(cell(row, 0)?),
+        day: cell(row, 1)?,
+        program: ProgramId(cell(row, 2)?),
+        imports: cell(row, 3)?,
+        bad_imports: cell(row, 4)?,
+        rows: [cell(row, 5)?, cell(row, 6)?, cell(row, 7)?, cell(row, 8)?, cell(row, 9)?],
     }))
 }
 

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::super::connection::{self, Context, Lent};
 use crate::contact::Contact;
 use crate::store::StoreError;
+use crate::store::history::Kept;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row, SignatureRow,
-    TokenRow, UserRow, unwrapped,
+    ColumnRow, CommandRow, CommandRowState, DayRow, FieldRow, KeyRow, MembershipRow, Part, PayloadRow, Row,
+    SignatureRow, TokenRow, UserRow, unwrapped,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::stock::Stock;
@@ -57,6 +58,9 @@ pub(super) async fn write(client: &Client, key: &MasterKey, part: Part, rows: Ve
         }
         Part::Columns => {
             columns(client, &unwrapped(rows, |row| if let Row::Column(row) = row { Some(row) } else { None })?).await
+        }
+        Part::Days => {
+            days(client, &unwrapped(rows, |row| if let Row::Day(row) = row { Some(row) } else { None })?).await
         }
         Part::Signatures => {
             signatures(client, &unwrapped(rows, |row| if let Row::Signature(row) = row { Some(row) } else { None })?)
@@ -215,7 +219,7 @@ async fn memberships(client: &Client, rows: &[MembershipRow]) -> Result<(), Stor
     .await
 }
 
-/// Complete ones come before all others, so a lane's head is behind those that it has.
+/// With what complete ones came to; their days have it already. Complete ones come before all others, so a lane's head is behind those that it has.
 async fn commands(client: &Client, rows: &[CommandRow]) -> Result<(), StoreError> {
     let (sequences, lanes) = number(client, rows).await?;
     let finished = |row: &CommandRow| match &row.state {
@@ -226,12 +230,20 @@ async fn commands(client: &Client, rows: &[CommandRow]) -> Result<(), StoreError
         CommandRowState::Complete { report, .. } | CommandRowState::Applied { report } => Some(report.clone()),
         CommandRowState::Waiting => None,
     };
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        kept.push(match &row.state {
+            CommandRowState::Complete { report, .. } => Some(Kept::of_stored(report)?),
+            CommandRowState::Waiting | CommandRowState::Applied { .. } => None,
+        });
+    }
     execute(
         client,
         "INSERT INTO command (program, seq, id, account, token, from_name, created_ms, payload_bytes, options,
-           finished_ms, trace, report, cancelled_by, body_digest)
+           finished_ms, trace, report, cancelled_by, body_digest, outcome, bad, applied)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::bigint[],
-           $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bytea[])",
+           $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bytea[],
+           $15::text[], $16::bool[], $17::bool[])",
         &[
             (&column(rows, |row| row.program.0), Type::UUID_ARRAY),
             (&sequences, Type::INT8_ARRAY),
@@ -247,6 +259,9 @@ async fn commands(client: &Client, rows: &[CommandRow]) -> Result<(), StoreError
             (&column(rows, report), Type::TEXT_ARRAY),
             (&column(rows, |row| row.cancelled_by.as_deref()), Type::TEXT_ARRAY),
             (&column(rows, |row| row.body_digest.as_deref()), Type::BYTEA_ARRAY),
+            (&column(&kept, |kept| kept.as_ref().map(|kept| &*kept.summary)), Type::TEXT_ARRAY),
+            (&column(&kept, |kept| kept.as_ref().map(|kept| kept.is_bad)), Type::BOOL_ARRAY),
+            (&column(&kept, |kept| kept.as_ref().map(|kept| kept.is_applied)), Type::BOOL_ARRAY),
         ],
     )
     .await?;
@@ -368,6 +383,29 @@ async fn columns(client: &Client, rows: &[ColumnRow]) -> Result<(), StoreError> 
     .await
 }
 
+async fn days(client: &Client, rows: &[DayRow]) -> Result<(), StoreError> {
+    execute(
+        client,
+        "INSERT INTO day_tally
+           (account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
+           $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])",
+        &[
+            (&column(rows, |row| row.account.0), Type::UUID_ARRAY),
+            (&column(rows, |row| row.day), Type::INT8_ARRAY),
+            (&column(rows, |row| row.program.0), Type::UUID_ARRAY),
+            (&column(rows, |row| row.imports), Type::INT8_ARRAY),
+            (&column(rows, |row| row.bad_imports), Type::INT8_ARRAY),
+            (&column(rows, |row| row.rows[0]), Type::INT8_ARRAY),
+            (&column(rows, |row| row.rows[1]), Type::INT8_ARRAY),
+            (&column(rows, |row| row.rows[2]), Type::INT8_ARRAY),
+            (&column(rows, |row| row.rows[3]), Type::INT8_ARRAY),
+            (&column(rows, |row| row.rows[4]), Type::INT8_ARRAY),
+        ],
+    )
+    .await
+}
+
 async fn keys(client: &Client, rows: &[KeyRow]) -> Result<(), StoreError> {
     execute(
         client,
@@ -431,7 +469,7 @@ pub(super) async fn settle(client: &Client) -> Result<(), StoreError> {
     client
         .batch_execute(
             "ANALYZE account, program, field, token, console_user, console_membership, lane, command, signature,
-               idempotency_key, mapped_column, stock, contact",
+               idempotency_key, mapped_column, day_tally, stock, contact",
         )
         .await
         .context(|| "measuring the tables")

@@ -36,6 +36,7 @@ use sha2::{Digest, Sha256};
 
 use super::accounts::uuid;
 use super::connection::{Access, Context, check_library, open};
+use super::history;
 use super::migration;
 use super::payloads::sync_directory;
 use crate::command::CommandId;
@@ -200,10 +201,13 @@ impl Before {
         let fields_now = fields(catalogue)?;
         let (mut file, mut again) = (None, 0);
         for (seq, command, program) in ended {
-            let report: String = catalogue
-                .query_row("SELECT report FROM command WHERE seq = ?1", [seq], |row| row.get(0))
+            let (report, options, finished_ms): (String, String, i64) = catalogue
+                .query_row("SELECT report, options, finished_ms FROM command WHERE seq = ?1", [seq], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
                 .context(mending)?;
-            if !record::report_from_json(&report)?.applied() {
+            let report = record::report_from_json(&report)?;
+            if !report.applied() {
                 continue;
             }
             if file.as_ref().is_none_or(|(of, _)| *of != program) {
@@ -220,6 +224,9 @@ impl Before {
                     "the fields of program {program} were changed while the copy was made; make the backup again"
                 )));
             }
+            // It will come to something again, and is then counted among the imports of that day.
+            let options = record::options_from_json(&options)?;
+            history::take_back(catalogue, seq, (&options, &report), finished_ms)?;
             // Who cancelled it came too late, and would not with what is carried out again.
             catalogue
                 .execute(

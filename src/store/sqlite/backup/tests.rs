@@ -10,7 +10,7 @@ use crate::contact::{FieldType, ValueType};
 use crate::import::Report;
 use crate::store::sqlite::tests::{NOW, added_one, addition, directory, refusal, request, serve, tenant};
 use crate::store::sqlite::{SqliteSettings, SqliteStore};
-use crate::store::{Begin, NewUpload, OpenAs, PageStart, Store, Uploads};
+use crate::store::{Begin, History, ImportsOf, ImportsQuery, NewUpload, OpenAs, PageStart, Store, Uploads};
 use crate::store::{ContactFilter, ContactQuery};
 
 fn runtime() -> Runtime {
@@ -89,6 +89,14 @@ fn what_is_applied_meanwhile_waits_again_in_the_copy_whoever_cancelled_it_too_la
         };
         let contacts = async || copy.contacts(program.account, program.id, query).await.expect("readable").total;
         assert_eq!(contacts().await, 1);
+        // It is told as one that waits, and counted once.
+        let counted = async || {
+            let days = copy.days(program.account, 0).await.expect("readable");
+            days.iter().map(|day| (day.imports, day.counts.added)).collect::<Vec<_>>()
+        };
+        let good = ImportsQuery { of: ImportsOf::Good, ..ImportsQuery::all(9) };
+        let listed = async || copy.imports(program.account, good.clone()).await.expect("listed").len();
+        assert_eq!((counted().await, listed().await), (vec![(1, 1)], 1));
         let again = claim(&copy).await;
         assert_eq!(again.attempt, 2);
         let Begin::Open(mut tx) = copy.begin_import(&again, NOW).expect("begun") else { unreachable!("not applied") };
@@ -99,6 +107,7 @@ fn what_is_applied_meanwhile_waits_again_in_the_copy_whoever_cancelled_it_too_la
         tx.commit(&added_one()).expect("committed");
         copy.finish(&again, &added_one(), "t", NOW).await.expect("finished");
         assert_eq!(contacts().await, 2);
+        assert_eq!((counted().await, listed().await), (vec![(2, 2)], 2));
         assert!(copy.claim(Reach::Any, NOW).await.expect("claimable").is_none(), "the first one is not run again");
     });
 }

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use uuid::Uuid;
 
 use self::read::{
-    memberships, read_account, read_column, read_command, read_field, read_key, read_signature, read_token, select,
-    users,
+    memberships, read_account, read_column, read_command, read_day, read_field, read_key, read_signature, read_token,
+    select, users,
 };
 use self::write::{add_applied, add_command, add_contacts, add_plain, add_token, add_user};
 use super::accounts::{PROGRAM_COLUMNS, find_program, read_program, uuid};
@@ -22,6 +22,7 @@ use super::payloads::Payloads;
 use super::programs::{ProgramFile, ProgramFiles};
 use super::{blocking, contacts};
 use crate::store::StoreError;
+use crate::store::history::Kept;
 use crate::store::moving::{
     CommandRow, CommandRowState, Cursor, Direction, Mark, Movable, PIECE_BYTES, Part, PayloadRow, Row, SMALL_BYTES_MAX,
     TokenRow, UserRow, unwrapped,
@@ -299,6 +300,13 @@ impl Files {
                 params![program, String::from_utf8_lossy(bytes), rows_max],
                 read_column,
             ),
+            Part::Days => select(
+                catalogue,
+                "SELECT account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed
+                 FROM day_tally WHERE (account, day, program) > (?1, ?2, ?3) ORDER BY account, day, program LIMIT ?4",
+                params![bytes, number, program, rows_max],
+                read_day,
+            ),
             Part::Keys => select(
                 catalogue,
                 "SELECT token, program, key, command, body_digest, created_ms FROM idempotency_key
@@ -419,6 +427,7 @@ impl Files {
             Part::Signatures => count("signature")?,
             Part::Keys => count("idempotency_key")?,
             Part::Columns => count("mapped_column")?,
+            Part::Days => count("day_tally")?,
             Part::Contacts(program) => {
                 let highest = self.program(program)?.read(|file| {
                     file.query_row("SELECT coalesce(max(number), 0) FROM contact", [], |row| row.get(0))
@@ -445,7 +454,16 @@ impl Files {
                         self.write_program(command.program, |tx| add_applied(tx, command, report, begun_ms))?;
                     }
                 }
-                self.write_catalogue(|tx| commands.iter().try_for_each(|command| add_command(tx, command)))
+                let mut kept = Vec::new();
+                for command in &commands {
+                    kept.push(match &command.state {
+                        CommandRowState::Complete { report, .. } => Some(Kept::of_stored(report)?),
+                        CommandRowState::Waiting | CommandRowState::Applied { .. } => None,
+                    });
+                }
+                self.write_catalogue(|tx| {
+                    commands.iter().zip(&kept).try_for_each(|(command, kept)| add_command(tx, command, kept.as_ref()))
+                })
             }
             Part::Tokens => {
                 let mut tokens = Vec::new();
@@ -469,6 +487,7 @@ impl Files {
             | Part::Fields
             | Part::Memberships
             | Part::Columns
+            | Part::Days
             | Part::Signatures
             | Part::Keys => self.write_catalogue(|tx| rows.iter().try_for_each(|row| add_plain(tx, row))),
         }

@@ -7,8 +7,8 @@ use super::super::connection::Context;
 use crate::command::CommandId;
 use crate::store::StoreError;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
-    UserRow,
+    ColumnRow, CommandRow, CommandRowState, DayRow, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow,
+    TokenRow, UserRow,
 };
 use crate::store::secrets::MasterKey;
 use crate::store::token_row::{ScopeColumns, Unsealed};
@@ -136,6 +136,17 @@ pub(super) fn read_command(row: &SqlRow<'_>) -> rusqlite::Result<CommandRow> {
 pub(super) fn read_column(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let program = ProgramId(uuid(row, 0)?);
     Ok(Row::Column(ColumnRow { program, name: row.get(1)?, field: row.get(2)?, remembered_ms: row.get(3)? }))
+}
+
+pub(super) fn read_day(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    Ok(Row::Day(DayRow {
+        account: AccountId(uuid(row, 0)?),
+        day: row.get(1)?,
+        program: ProgramId(uuid(row, 2)?),
+        imports: row.get(3)?,
+        bad_imports: row.get(4)?,
+        rows: [row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
+    }))
 }
 
 pub(super) fn read_signature(row: &SqlRow<'_>) -> rusqlite::Result<Row> {

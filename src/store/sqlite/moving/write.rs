@@ -2,10 +2,12 @@
 
 use rusqlite::{Connection, params};
 
+use super::super::history;
 use crate::contact::Contact;
+use crate::store::history::Kept;
 use crate::store::moving::{
-    ColumnRow, CommandRow, CommandRowState, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow, TokenRow,
-    UserRow,
+    ColumnRow, CommandRow, CommandRowState, DayRow, FieldRow, KeyRow, MembershipRow, PayloadRow, Row, SignatureRow,
+    TokenRow, UserRow,
 };
 use crate::store::token_row::{OldColumns, ScopeColumns};
 use crate::tenant::{Account, Program};
@@ -65,6 +67,27 @@ pub(super) fn add_plain(tx: &Connection, row: &Row) -> rusqlite::Result<()> {
         Row::Column(ColumnRow { program, name, field, remembered_ms }) => tx
             .prepare_cached("INSERT INTO mapped_column (program, name, field, remembered_ms) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![program.0.as_bytes().as_slice(), name, field, remembered_ms]),
+        Row::Day(DayRow { account, day, program, imports, bad_imports, rows }) => {
+            let [added, updated, unchanged, ignored, failed] = rows;
+            let (account, program) = (account.0.as_bytes().as_slice(), program.0.as_bytes().as_slice());
+            tx.prepare_cached(
+                "INSERT INTO day_tally
+                   (account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                account,
+                day,
+                program,
+                imports,
+                bad_imports,
+                added,
+                updated,
+                unchanged,
+                ignored,
+                failed
+            ])
+        }
         Row::Token(_) | Row::User(_) | Row::Command(_) | Row::Contact(_) => Ok(0),
     }?;
     Ok(())
@@ -117,7 +140,8 @@ pub(super) fn add_user(tx: &Connection, user: &UserRow, password: Option<&[u8]>)
     Ok(())
 }
 
-pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Result<()> {
+/// With what it came to, if it is complete. Its day has it already.
+pub(super) fn add_command(tx: &Connection, command: &CommandRow, kept: Option<&Kept>) -> rusqlite::Result<()> {
     let CommandRow {
         id,
         account,
@@ -162,9 +186,12 @@ pub(super) fn add_command(tx: &Connection, command: &CommandRow) -> rusqlite::Re
         attempts(command),
         body_digest
     ])?;
+    let sequence = tx.last_insert_rowid();
+    if let Some(kept) = kept {
+        history::keep(tx, sequence, kept)?;
+    }
     if let PayloadRow::Small(bytes) = payload {
-        tx.prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")?
-            .execute(params![tx.last_insert_rowid(), bytes])?;
+        tx.prepare_cached("INSERT INTO payload (seq, bytes) VALUES (?1, ?2)")?.execute(params![sequence, bytes])?;
     }
     Ok(())
 }
