@@ -100,6 +100,8 @@ pub(crate) enum Window {
     Wide,
     /// 390 × 844, and told to the page as a phone tells it.
     Phone,
+    /// 320 wide: a small phone, or a page that is shown four times as large.
+    Narrow,
 }
 
 pub(crate) struct Browser {
@@ -410,6 +412,7 @@ impl Browser {
         let metrics = match window {
             Window::Wide => json!({ "width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false }),
             Window::Phone => json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true }),
+            Window::Narrow => json!({ "width": 320, "height": 640, "deviceScaleFactor": 2, "mobile": true }),
         };
         self.session.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
@@ -427,6 +430,13 @@ impl Browser {
         self.session.devtools("Network.enable", json!({}));
         let line = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes });
         self.session.devtools("Network.emulateNetworkConditions", line);
+    }
+
+    /// From now on nothing is fetched of addresses like `*/events`.
+    pub(crate) fn hold_back(&self, addresses: &str) {
+        self.session.devtools("Network.enable", json!({}));
+        self.session
+            .devtools("Network.setBlockedURLs", json!({ "urlPatterns": [{ "urlPattern": addresses, "block": true }] }));
     }
 
     /// From now on no page runs a script.
@@ -490,6 +500,9 @@ impl Browser {
                 self.blemishes.borrow_mut().extend(found);
             }
         }
+        self.show(Scheme::Light, Window::Narrow);
+        let found = self.sideways().into_iter().map(|what| format!("{name}, 320 wide: {what}"));
+        self.blemishes.borrow_mut().extend(found);
         self.show(Scheme::Light, Window::Wide);
     }
 
@@ -519,6 +532,14 @@ impl Browser {
         let bad = said.iter().filter(|entry| ["SEVERE", "WARNING"].iter().any(|level| entry["level"] == *level));
         let bad = bad.map(|entry| format!("{}: {}", text(&entry["source"]), text(&entry["message"])));
         self.complaints.take().into_iter().chain(bad).collect()
+    }
+
+    /// Whether the console has said something with this in it, which stays to be expected.
+    pub(crate) fn has_complaint(&self, piece: &str) -> bool {
+        let complaints = self.complaints();
+        let has = complaints.iter().any(|complaint| complaint.contains(piece));
+        self.complaints.replace(complaints);
+        has
     }
 
     /// Something that the console had to say, and has: a page that is answered with a status of 422, say.

@@ -85,3 +85,24 @@ fn a_password_is_changed_and_accounts_are_gone_between() {
     browser.expect_complaint("status of 404");
     browser.look("not-found");
 }
+
+#[test]
+fn a_provider_that_is_away_is_told_of_and_a_password_still_lets_in() {
+    let home = Home::sqlite()
+        .with("ROSTER_CONSOLE_URL", "http://127.0.0.1:8080")
+        .with("ROSTER_OIDC_ISSUER", "http://127.0.0.1:9")
+        .with("ROSTER_OIDC_CLIENT_ID", "roster")
+        .with("ROSTER_OIDC_LABEL", "Sign in with your college account");
+    let service = home.serve();
+    let account = service.new_account();
+    new_user(&service, &account, "ada", "viewer");
+    let browser = Browser::start();
+    browser.open(&format!("{}/console", service.url));
+    browser.wait_for("Sign in with your college account");
+    browser.look("sign-in-provider");
+    browser.click("Sign in with your college account");
+    browser.wait_until("the answer", || browser.has_complaint("status of"));
+    browser.look("sign-in-provider-away");
+    browser.expect_complaint("status of");
+    sign_in(&browser, &service, "ada");
+}

@@ -102,3 +102,18 @@ fn a_large_file_is_seen_to_be_sent() {
     browser.wait_for("First rows");
     browser.look("import-large-file");
 }
+
+#[test]
+fn progress_is_asked_for_where_events_do_not_come_through() {
+    let (home, hold) = Home::sqlite().held_at("import.begun");
+    let (service, _, browser) = at_the_import(home);
+    browser.hold_back("*://*:*/console/imports/*/events");
+    upload(&browser, &service.home.file("night.csv", &contacts_csv(1, 5)));
+    browser.click("Try it out");
+    browser.wait_for("Cancel it");
+    let fetch = "const done = arguments[0]; fetch(location.pathname + '/events').then(() => done('it came'), (fault) => done(String(fault)));";
+    assert_eq!(browser.slow_script(fetch, &[]), "TypeError: Failed to fetch");
+    std::fs::remove_file(hold).unwrap();
+    // Nobody does anything.
+    browser.wait_for("Tried: fine");
+}
