@@ -14,7 +14,7 @@ use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
 use crate::store::PageStart;
-use crate::store::suite::history::{old_commands, old_commands_are_told, old_id};
+use crate::store::suite::history::old::{old_commands, old_commands_are_told, old_id};
 use crate::store::suite::new_token;
 
 pub(super) const NOW: i64 = 1_763_812_800_000;
