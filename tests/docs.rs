@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use roster::import::ErrorCode;
 use roster::problem::Code;
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/API.md",
+    "docs/CONSOLE.md",
     "docs/MIGRATING.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
