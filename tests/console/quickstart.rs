@@ -60,6 +60,7 @@ fn the_printed_link_leads_to_the_sample_and_works_once() {
     browser.wait_for("found");
     browser.look("quickstart-contacts");
     browser.click("Sign out");
+    browser.wait_for("The session has ended.");
     browser.open(&link);
     browser.wait_for("This link is used up");
     browser.expect_complaint("status of 410");
