@@ -52,12 +52,8 @@ pub(super) async fn cancel(
         return Err(refuse_work(tx.client()).await?);
     }
     // One that was claimed before may have been applied: whoever claims it next looks.
-    let (report, kept, finished) = if was_claimed {
-        (None, None, None)
-    } else {
-        let report = Report::of_cancellation(record::options_from_json(&options)?.mode, by);
-        (Some(record::report_to_json(&report)?), Some(Kept::of(&report)?), Some(now_ms))
-    };
+    let finished = (!was_claimed).then_some(now_ms);
+    let (report, kept) = finished.map(|_| told(&options, by)).transpose()?.unzip();
     let trace = finished.map(|_| trace);
     let changed = tx
         .execute_typed(
@@ -92,4 +88,10 @@ pub(super) async fn cancel(
         (_, Some(_)) => Cancellation::Done,
         (_, None) => Cancellation::Asked,
     }))
+}
+
+/// The report of what never ran, as it is kept, and what it came to.
+fn told(options: &str, by: &str) -> Result<(String, Kept), StoreError> {
+    let report = Report::of_cancellation(record::options_from_json(options)?.mode, by);
+    Ok((record::report_to_json(&report)?, Kept::of(&report)?))
 }

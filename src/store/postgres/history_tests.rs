@@ -6,7 +6,7 @@ use super::connection;
 use super::history::{LAST_IMPORT, OPEN, SENDERS, imports_sql, newest_sql};
 use super::migration::{STEPS, Step, migrate};
 use super::tests::{NOW, claim, open, report, request, tenant};
-use crate::store::suite::history::{old_commands, old_commands_are_told, old_id};
+use crate::store::suite::history::old::{old_commands, old_commands_are_told, old_id};
 use crate::store::test_server::{new_database, query_in};
 use crate::store::{History, ImportsOf, ImportsQuery, Outcome, Store};
 use crate::tenant::{AccountId, ProgramId};

@@ -13,7 +13,7 @@ use super::*;
 use crate::command::{Payload, Reach, Sender};
 use crate::contact::{ContactNumber, Phone, Profile, Region};
 use crate::import::{Addition, Change, Counts, Existing, ImportOptions, Mode, New};
-use crate::store::suite::history::{old_commands, old_commands_are_told, old_id};
+use crate::store::suite::history::old::{old_commands, old_commands_are_told, old_id};
 use crate::store::suite::new_token;
 use crate::store::{PageStart, People};
 use crate::tenant::{PasswordHash, UserName};

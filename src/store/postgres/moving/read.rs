@@ -55,6 +55,12 @@ fn reading() -> &'static str {
     "reading what is to be moved"
 }
 
+const DAYS: &str = "SELECT account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed
+     FROM day_tally WHERE (account, day, program) > ($1, $2, $3) ORDER BY account, day, program LIMIT $4";
+
+const KEYS: &str = "SELECT token, program, key, command, body_digest, created_ms FROM idempotency_key
+     WHERE (token, program, key) > ($1, $2, $3) ORDER BY token, program, key LIMIT $4";
+
 async fn plain(
     client: &Client,
     key: &MasterKey,
@@ -99,21 +105,13 @@ async fn plain(
              WHERE (token, signature) > ($1, $2) ORDER BY token, signature LIMIT $3",
             vec![number, (bytes as _, Type::BYTEA), rows_max],
         ),
-        Part::Keys => (
-            "SELECT token, program, key, command, body_digest, created_ms FROM idempotency_key
-             WHERE (token, program, key) > ($1, $2, $3) ORDER BY token, program, key LIMIT $4",
-            vec![number, program, (&text as _, Type::TEXT), rows_max],
-        ),
+        Part::Keys => (KEYS, vec![number, program, (&text as _, Type::TEXT), rows_max]),
         Part::Columns => (
             "SELECT program, name, field, remembered_ms FROM mapped_column
              WHERE (program, name) > ($1, $2) ORDER BY program, name LIMIT $3",
             vec![program, (&text as _, Type::TEXT), rows_max],
         ),
-        Part::Days => (
-            "SELECT account, day, program, imports, bad_imports, added, updated, unchanged, ignored, failed
-             FROM day_tally WHERE (account, day, program) > ($1, $2, $3) ORDER BY account, day, program LIMIT $4",
-            vec![(&account as _, Type::UUID), number, program, rows_max],
-        ),
+        Part::Days => (DAYS, vec![(&account as _, Type::UUID), number, program, rows_max]),
         Part::Accounts | Part::Commands | Part::Contacts(_) => (
             "SELECT number, id, name, created_ms FROM account WHERE number > $1 ORDER BY number LIMIT $2",
             vec![number, rows_max],
