@@ -158,7 +158,8 @@ impl Browser {
 
     // What a person does. A name is a label or what stands on a button; the whole of it, or a piece that no other has.
 
-    /// Clicks the link, button or box of this name.
+    /// Clicks the link, button or box of this name. Where that leads elsewhere, wait for a word of the next page before you look at it,
+    /// or open another: a form is not on its way at once.
     pub(crate) fn click(&self, name: &str) {
         self.click_in("", name);
     }

@@ -272,7 +272,9 @@ impl Walk<'_> {
     fn changes_the_program(&self) {
         let browser = self.browser;
         browser.click("Overview");
+        browser.wait_for("Rows by day");
         browser.click("Fall Outreach");
+        browser.wait_for("of them active");
         browser.click("Settings");
         browser.type_into("Name of the field", "honors");
         browser.select("Type", "Boolean");

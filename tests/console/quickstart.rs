@@ -34,6 +34,8 @@ fn give_a_past(home: &Home) {
 
 #[test]
 fn the_printed_link_leads_to_the_sample_and_works_once() {
+    // First, because another test may have its turn, and what is imported just now is not so for long.
+    let browser = Browser::start();
     let home = Home::sqlite();
     let serving =
         home.command(&["quickstart", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -42,7 +44,6 @@ fn the_printed_link_leads_to_the_sample_and_works_once() {
     let link = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let link = link.into_iter().find(|word| word.contains("/console/link?ticket=")).expect("a link");
     give_a_past(&home);
-    let browser = Browser::start();
     browser.open(&link);
     browser.click("Sign in");
     browser.wait_for("Example College");
@@ -59,6 +60,7 @@ fn the_printed_link_leads_to_the_sample_and_works_once() {
     browser.wait_for("found");
     browser.look("quickstart-contacts");
     browser.click("Sign out");
+    browser.wait_for("The session has ended.");
     browser.open(&link);
     browser.wait_for("This link is used up");
     browser.expect_complaint("status of 410");

@@ -38,6 +38,7 @@ fn a_password_or_a_link_lets_in() {
     browser.click("Sign in");
     browser.wait_for("ada@example.edu · admin");
     browser.click("Sign out");
+    browser.wait_for("The session has ended.");
     browser.open(&link);
     browser.wait_for("This link is used up");
     browser.expect_complaint("status of 410");
@@ -54,6 +55,7 @@ fn a_password_is_changed_and_accounts_are_gone_between() {
     let browser = Browser::start();
     sign_in(&browser, &service, "ada");
     browser.click("ada · admin");
+    browser.wait_for("Change the password");
     browser.look("you");
     browser.type_into("Your password now", PASSWORD);
     browser.type_into("New password", "short");
@@ -72,10 +74,12 @@ fn a_password_is_changed_and_accounts_are_gone_between() {
     browser.wait_for("You are in another account now.");
     // Somebody who may only look is shown nothing that they may not do.
     browser.click("Overview");
+    browser.wait_for("Waiting and running");
     browser.look("overview-viewer");
     assert!(!browser.clickable().iter().any(|name| name.contains("New program")), "{:?}", browser.clickable());
     browser.click("Theirs");
     browser.click("Settings");
+    browser.wait_for("Program id");
     browser.look("program-settings-viewer");
     assert_eq!(browser.fields(), Vec::<String>::new());
     browser.open(&format!("{}/console/programs/new", service.url));

@@ -91,7 +91,8 @@ fn an_import_that_waits_is_cancelled() {
 fn a_large_file_is_seen_to_be_sent() {
     let (service, _, browser) = at_the_import(Home::sqlite());
     let file = service.home.file("large.csv", &contacts_csv(1, 40_000));
-    browser.send_slowly(1 << 20);
+    // So slowly that there is time to look at it.
+    browser.send_slowly(1 << 17);
     upload(&browser, &file);
     browser.wait_for("Sending the file");
     browser.wait_until("how much has gone", || {
@@ -99,6 +100,7 @@ fn a_large_file_is_seen_to_be_sent() {
             && browser.has(" %")
     });
     browser.look("import-sending");
+    browser.send_slowly(1 << 30);
     browser.wait_for("First rows");
     browser.look("import-large-file");
 }
