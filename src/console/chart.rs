@@ -132,12 +132,14 @@ fn total(tallies: &[DayTally], day: i64) -> (i64, Counts, u64, u64) {
     (day, counts, imports, bad)
 }
 
-/// The next of 2, 4, 10, 20, 40, 100 …, so that half of it is a whole number.
+/// The next round number of which the half is a whole number.
 fn scale_top(most: u64) -> u64 {
     let mut unit = 1_u64;
     loop {
-        for step in [2, 4, 10] {
-            let top = unit.saturating_mul(step);
+        // From ten on the half of an odd number has no fraction, either.
+        let steps: &[u64] = if unit > 1 { &[2, 3, 4, 5, 6, 8, 10] } else { &[2, 4, 6, 8, 10] };
+        for step in steps {
+            let top = unit.saturating_mul(*step);
             if top >= most {
                 return top;
             }
@@ -179,7 +181,7 @@ mod tests {
     fn the_scale_is_of_round_numbers() {
         assert_eq!(
             [0, 1, 2, 3, 5, 11, 21, 99, 101, 1_000_001].map(scale_top),
-            [2, 2, 2, 4, 10, 20, 40, 100, 200, 2_000_000]
+            [2, 2, 2, 4, 6, 20, 30, 100, 200, 2_000_000]
         );
         assert!(scale_top(u64::MAX) == u64::MAX);
     }

@@ -244,6 +244,12 @@ pub(super) fn id_of(text: &str) -> Result<CommandId, Turned> {
     CommandId::parse(text).ok_or(Turned::NotFound("import"))
 }
 
+/// A file's name without its end, and without what has a meaning in a header or to a file system.
+fn plain(name: &str) -> String {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    stem.chars().map(|at| if at.is_ascii_alphanumeric() || "-_".contains(at) { at } else { '_' }).take(80).collect()
+}
+
 /// Cells that a spreadsheet would carry out are marked unless that is not wanted.
 pub(super) async fn failed_rows(data: Data, Path(id): Path<String>, Asked(asked): Asked) -> Result<Response, Turned> {
     let id = id_of(&id)?;
@@ -254,11 +260,15 @@ pub(super) async fn failed_rows(data: Data, Path(id): Path<String>, Asked(asked)
     let guard = if asked.get("guard") == "1" { Guard::On } else { Guard::Off };
     let rows = FailedRows::of(report, guard);
     let dialect = report.dialect.unwrap_or(Dialect::JSON);
+    let name = match data.upload_of(id).await? {
+        Some(upload) => format!("{}-failed-rows.csv", plain(&upload.file_name)),
+        None => format!("errors-{id}.csv"),
+    };
     let request = data.request().to_owned();
     let opened = tokio::task::spawn_blocking(move || data.file(&details)).await;
     let file = opened.map_err(|_| Turned::Fault("opening a file panicked".to_owned()))??;
     let gone = || Turned::TooLate("The file of this import is kept no more.".to_owned());
-    Ok(failed_rows_answer((file.ok_or_else(gone)?, dialect), rows, id, request))
+    Ok(failed_rows_answer((file.ok_or_else(gone)?, dialect), rows, (&name, id), request))
 }
 
 pub(super) async fn cancel(data: Data, Path(id): Path<String>, _: Sent) -> Result<Response, Turned> {

@@ -133,9 +133,14 @@ pub(super) fn can_update(field: &Field) -> bool {
 
 /// What the form says about each column.
 pub(super) fn read_columns(names: &[String], fields: &Fields) -> Vec<Column> {
+    let rest_out = fields.is_on("rest");
+    let field = |at: usize| match fields.get(&format!("field.{at}")) {
+        UNKNOWN if rest_out => String::new(),
+        field => field.to_owned(),
+    };
     let read = |(at, name): (usize, &String)| Column {
         name: name.clone(),
-        field: fields.get(&format!("field.{at}")).to_owned(),
+        field: field(at),
         because: Because::Chosen,
         updates: fields.is_on(&format!("update.{at}")),
     };
@@ -276,6 +281,19 @@ mod tests {
         assert_eq!(options.form, Form::File { charset: Some(Charset::Windows1252) });
         let columns: Vec<(&str, &str)> = options.columns.pairs().collect();
         assert_eq!(columns, [("Major", "major"), ("Student", "customer_id"), ("x", "")]);
+    }
+
+    #[test]
+    fn what_nobody_knows_can_be_left_out_at_once() {
+        let names = ["phone", "a", "b"].map(str::to_owned);
+        let form = "field.0=phone&field.1=%3F&field.2=%3F&add=on";
+        let read = |form: &str| {
+            let fields = Fields::read(form.as_bytes());
+            options(&read_columns(&names, &fields), &Choices::read(&fields), &schema())
+        };
+        assert_eq!(read(form).expect_err("not known").iter().count(), 2);
+        let options = read(&format!("{form}&rest=out")).expect("right");
+        assert_eq!(options.columns.pairs().collect::<Vec<_>>(), [("a", ""), ("b", "")]);
     }
 
     #[test]

@@ -47,8 +47,12 @@ use names::NameIndex;
 use oidc::OidcClient;
 use pieces::UnderWay;
 
-/// How many passwords are checked at the same moment: each takes 19 MiB and tens of milliseconds of a core.
-const HASHINGS_MAX: usize = 2;
+/// How many passwords are checked at the same moment: each takes 19 MiB and tens of milliseconds of a core. Half of the cores: whoever guesses leaves
+/// the rest to others.
+fn hashings_max() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
+
 /// How many pages at once are told of the progress of imports.
 const WATCHING_MAX: usize = 256;
 
@@ -107,7 +111,7 @@ pub fn router(
         clock,
         steady,
         attempts: Attempts::default(),
-        hashings: Semaphore::new(HASHINGS_MAX),
+        hashings: Semaphore::new(hashings_max()),
         uploads: Arc::new(Semaphore::new(settings.uploads_max)),
         watching: Arc::new(Semaphore::new(WATCHING_MAX)),
         under_way: UnderWay::default(),

@@ -234,6 +234,8 @@ struct LookPage {
     charsets: Vec<Choice>,
     /// Whether some limits are set, so that they are shown.
     has_limits: bool,
+    /// Whether there are columns of which nobody has said what they are.
+    has_unknown: bool,
     once: String,
     mistakes: Mistakes,
 }
@@ -303,6 +305,7 @@ fn look_page(
         columns: columns.iter().enumerate().map(view).collect(),
         rows: look.rows.clone(),
         charsets: charsets.collect(),
+        has_unknown: columns.iter().any(|column| column.field == UNKNOWN),
         has_limits: choices.limits.iter().any(|limit| !limit.is_empty()),
         choices,
         once: once()?,

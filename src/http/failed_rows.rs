@@ -33,17 +33,18 @@ pub(super) async fn of_command(path: PathId, parameters: RawParameters, signed: 
     let file = tokio::task::spawn_blocking(move || data.file(&command)).await;
     let file = file.map_err(|_| Refused::Fault("opening a file panicked".to_owned()))??;
     let gone = || Problem::new(Code::PayloadGone, "The file of this import is kept no more");
-    Ok(failed_rows_answer((file.ok_or_else(gone)?, dialect), rows, id, signed.request_id))
+    let name = format!("errors-{id}.csv");
+    Ok(failed_rows_answer((file.ok_or_else(gone)?, dialect), rows, (&name, id), signed.request_id))
 }
 
-/// The failed rows of an import's file, sent piece by piece; `request` names the request in the log.
+/// The failed rows of an import's file, sent piece by piece under a name of plain ASCII; `request` names the request in the log.
 pub(crate) fn failed_rows_answer(
     (file, dialect): (Box<dyn Read + Send>, Dialect),
     rows: FailedRows,
-    id: CommandId,
+    (name, id): (&str, CommandId),
     request: String,
 ) -> Response {
-    csv_answer(&format!("errors-{id}.csv"), move |sender| match send_all(file, dialect, rows, sender) {
+    csv_answer(name, move |sender| match send_all(file, dialect, rows, sender) {
         Ok(()) => tracing::debug!(request, command = %id, "failed rows sent"),
         Err(Broken::Left) => tracing::info!(request, command = %id, "failed rows left by their client"),
         Err(Broken::Store(fault)) => {

@@ -173,7 +173,7 @@ impl Walk<'_> {
         told.sort();
         assert_eq!(told, ["credits 1 13", "customer_id 1 32", "phone 1 8"], "{errors:?}");
         browser.click("Download failed rows");
-        String::from_utf8(browser.downloaded("errors-", ".csv")).unwrap()
+        String::from_utf8(browser.downloaded("students-failed-rows", ".csv")).unwrap()
     }
 
     fn imports_corrected(&self, failed: &str) {

@@ -214,10 +214,28 @@ macro_rules! ask {
     }};
 }
 
+/// The same for a change of what a move takes along: refused while there is one.
+macro_rules! change {
+    ($store:expr, |$tx:ident| $change:expr) => {{
+        let changing = || "changing what there is";
+        let mut client = $store.client().await?;
+        let work = async {
+            let $tx = connection::begin(&mut client).await.context(changing)?;
+            moving::not_while_moving(&$tx).await?;
+            let done = $change.await?;
+            $tx.commit().await.context(changing)?;
+            client.confirmed()?;
+            Ok(done)
+        };
+        let done = within(ANSWERED_WITHIN, work).await;
+        client.done(done)
+    }};
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError> {
-        ask!(self, |client| accounts::create_account(&client, name, now_ms))
+        change!(self, |tx| accounts::create_account(tx.client(), name, now_ms))
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
@@ -230,7 +248,7 @@ impl Store for PostgresStore {
         program: NewProgram,
         now_ms: i64,
     ) -> Result<Program, StoreError> {
-        ask!(self, |client| accounts::create_program(&client, account, program, now_ms))
+        change!(self, |tx| accounts::create_program(tx.client(), account, program, now_ms))
     }
 
     async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
@@ -242,7 +260,7 @@ impl Store for PostgresStore {
     }
 
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
-        ask!(self, |client| accounts::set_program_active(&client, account, program, active))
+        change!(self, |tx| accounts::set_program_active(tx.client(), account, program, active))
     }
 
     async fn update_program(
@@ -251,7 +269,7 @@ impl Store for PostgresStore {
         program: ProgramId,
         settings: ProgramSettings,
     ) -> Result<(), StoreError> {
-        ask!(self, |client| accounts::update_program(&client, account, program, &settings))
+        change!(self, |tx| accounts::update_program(tx.client(), account, program, &settings))
     }
 
     async fn add_field(
@@ -262,15 +280,7 @@ impl Store for PostgresStore {
         field_type: FieldType,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
-        let work = async {
-            let adding = || format!("adding a field to program {program}");
-            let tx = connection::begin(&mut client).await.context(adding)?;
-            accounts::add_field(&tx, (account, program), name, field_type, now_ms).await?;
-            tx.commit().await.context(adding)
-        };
-        let done = within(ANSWERED_WITHIN, work).await;
-        client.done(done)
+        change!(self, |tx| accounts::add_field(&tx, (account, program), name, field_type, now_ms))
     }
 
     async fn remove_field(
@@ -280,20 +290,12 @@ impl Store for PostgresStore {
         name: &str,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
-        let work = async {
-            let removing = || format!("removing a field of program {program}");
-            let tx = connection::begin(&mut client).await.context(removing)?;
-            accounts::remove_field(&tx, (account, program), name, now_ms).await?;
-            tx.commit().await.context(removing)
-        };
-        let done = within(ANSWERED_WITHIN, work).await;
-        client.done(done)
+        change!(self, |tx| accounts::remove_field(&tx, (account, program), name, now_ms))
     }
 
     async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
         let token = SealedToken::new(&self.shared.key, account, token)?;
-        ask!(self, |client| accounts::create_token(&client, &token, now_ms))
+        change!(self, |tx| accounts::create_token(tx.client(), &token, now_ms))
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
@@ -308,11 +310,11 @@ impl Store for PostgresStore {
         now_ms: i64,
     ) -> Result<Rotated, StoreError> {
         let key = &self.shared.key;
-        ask!(self, |client| accounts::rotate_token(&client, key, token, (secret, overlap_ms, now_ms)))
+        change!(self, |tx| accounts::rotate_token(tx.client(), key, token, (secret, overlap_ms, now_ms)))
     }
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
-        ask!(self, |client| accounts::revoke_token(&client, token, now_ms))
+        change!(self, |tx| accounts::revoke_token(tx.client(), token, now_ms))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Row, Transaction};
 use super::PostgresStore;
 use super::accounts::account_exists;
 use super::connection::{ANSWERED_WITHIN, Context, Lent, begin, execute, query_opt, within};
-use super::moving::{IS_HALF_FILLED, IS_MOVING, refuse_work};
+use super::moving::{IS_HALF_FILLED, IS_MOVING, not_while_moving, refuse_work};
 use crate::store::refusal::{self, new_id};
 use crate::store::secrets::MasterKey;
 use crate::store::user_row::{FORGOTTEN_AT_ONCE, fold, open_password, parse_name, parse_role, seal_password};
@@ -121,18 +121,6 @@ fn changing() -> &'static str {
 /// Carries out a statement of a transaction; how many rows it was about.
 async fn run(tx: &Transaction<'_>, sql: &str, parameters: &Parameters<'_>) -> Result<u64, StoreError> {
     tx.execute_typed(sql, parameters).await.context(changing)
-}
-
-/// Refuses to change what is being moved, or was. Who comes to this point before a move takes the lanes is waited for by it, and who comes
-/// after that sees its mark; so nothing is changed that the move does not see.
-async fn not_while_moving(tx: &Transaction<'_>) -> Result<(), StoreError> {
-    tx.batch_execute("LOCK TABLE lane IN ROW EXCLUSIVE MODE").await.context(changing)?;
-    let is_moving: bool = tx
-        .query_typed_one(&format!("SELECT {IS_MOVING}"), &[])
-        .await
-        .and_then(|row| row.try_get(0))
-        .context(reading)?;
-    if is_moving { Err(refuse_work(tx.client()).await?) } else { Ok(()) }
 }
 
 /// Locks the row of a user; whether it is disabled.

@@ -197,6 +197,15 @@ impl SqliteStore {
         self.inner.writer.write(Durability::Durable, work, |_| ()).await
     }
 
+    /// The same for a change of what a move has taken along: it would be lost to the other home.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.not_moved_away()?;
+        self.write(work).await
+    }
+
     /// What only the one server may do.
     fn serving(&self) -> Result<(), StoreError> {
         match self.inner.open_as {
@@ -227,7 +236,7 @@ impl Inner {
 impl Store for SqliteStore {
     async fn create_account(&self, name: &str, now_ms: i64) -> Result<Account, StoreError> {
         let name = name.to_owned();
-        self.write(move |catalogue| accounts::create_account(catalogue, &name, now_ms)).await
+        self.change(move |catalogue| accounts::create_account(catalogue, &name, now_ms)).await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
@@ -240,7 +249,7 @@ impl Store for SqliteStore {
         program: NewProgram,
         now_ms: i64,
     ) -> Result<Program, StoreError> {
-        self.write(move |catalogue| accounts::create_program(catalogue, account, program, now_ms)).await
+        self.change(move |catalogue| accounts::create_program(catalogue, account, program, now_ms)).await
     }
 
     async fn programs(&self, account: Option<AccountId>) -> Result<Vec<Program>, StoreError> {
@@ -252,7 +261,7 @@ impl Store for SqliteStore {
     }
 
     async fn set_program_active(&self, account: AccountId, program: ProgramId, active: bool) -> Result<(), StoreError> {
-        self.write(move |catalogue| accounts::set_program_active(catalogue, account, program, active)).await
+        self.change(move |catalogue| accounts::set_program_active(catalogue, account, program, active)).await
     }
 
     async fn update_program(
@@ -261,7 +270,7 @@ impl Store for SqliteStore {
         program: ProgramId,
         settings: ProgramSettings,
     ) -> Result<(), StoreError> {
-        self.write(move |catalogue| accounts::update_program(catalogue, account, program, &settings)).await
+        self.change(move |catalogue| accounts::update_program(catalogue, account, program, &settings)).await
     }
 
     async fn add_field(
@@ -273,7 +282,8 @@ impl Store for SqliteStore {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let name = name.to_owned();
-        self.write(move |catalogue| accounts::add_field(catalogue, (account, program), &name, field_type, now_ms)).await
+        self.change(move |catalogue| accounts::add_field(catalogue, (account, program), &name, field_type, now_ms))
+            .await
     }
 
     async fn remove_field(
@@ -284,12 +294,12 @@ impl Store for SqliteStore {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let name = name.to_owned();
-        self.write(move |catalogue| accounts::remove_field(catalogue, (account, program), &name, now_ms)).await
+        self.change(move |catalogue| accounts::remove_field(catalogue, (account, program), &name, now_ms)).await
     }
 
     async fn create_token(&self, account: AccountId, token: NewToken, now_ms: i64) -> Result<(), StoreError> {
         let token = SealedToken::new(&self.inner.key, account, token)?;
-        self.write(move |catalogue| accounts::create_token(catalogue, &token, now_ms)).await
+        self.change(move |catalogue| accounts::create_token(catalogue, &token, now_ms)).await
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenListing>, StoreError> {
@@ -308,7 +318,7 @@ impl Store for SqliteStore {
             accounts::rotated(catalogue, &inner.key, &text, (&secret, overlap_ms, now_ms))
         };
         let (columns, token) = (self.read(read).await?, token.to_owned());
-        self.write(move |catalogue| {
+        self.change(move |catalogue| {
             accounts::rotate_token(catalogue, &token, &columns)?;
             Ok(columns.rotated)
         })
@@ -317,7 +327,7 @@ impl Store for SqliteStore {
 
     async fn revoke_token(&self, token: &str, now_ms: i64) -> Result<(), StoreError> {
         let token = token.to_owned();
-        self.write(move |catalogue| accounts::revoke_token(catalogue, &token, now_ms)).await
+        self.change(move |catalogue| accounts::revoke_token(catalogue, &token, now_ms)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -19,7 +19,7 @@ use crate::tenant::{
 
 impl SqliteStore {
     /// What is changed after everything was moved away would be lost to the other home. Signing in is not: sessions stay where they are.
-    fn not_moved_away(&self) -> Result<(), StoreError> {
+    pub(super) fn not_moved_away(&self) -> Result<(), StoreError> {
         match &self.inner.standing {
             Standing::Free => Ok(()),
             Standing::Moved(peer) => Err(moved_away(peer)),

@@ -1,6 +1,9 @@
 //! Who signs in to the console: users are moved, and nobody is in who was.
 
 use super::*;
+use crate::contact::{FieldType, Region, ValueType};
+use crate::store::suite::new_token;
+use crate::tenant::NewProgram;
 use crate::tenant::{PasswordHash, Role, UserId, UserName};
 
 pub(super) fn user_name(text: &str) -> UserName {
@@ -57,11 +60,19 @@ pub(super) async fn people_go_on(store: &dyn Store, filled: &Filled) {
 /// What was changed here would be lost to the other home.
 pub(super) async fn people_are_not_changed(store: &dyn Store, filled: &Filled) {
     let ada = store.user_by_name(&user_name("ada@example.edu")).await.expect("readable").expect("the user").id;
+    let Tenant { account, program, .. } = filled.one;
+    let late = NewProgram { name: "late".to_owned(), region: Region::US, phone: None, timezone: None };
     let changes = [
         store.create_user(&user_name("late"), NOW).await.map(|_| ()),
         store.set_role(ada, filled.two.account, None).await,
         store.set_password(ada, None).await,
         store.set_user_disabled(ada, true, NOW).await,
+        store.create_account("late", NOW).await.map(|_| ()),
+        store.create_program(account, late, NOW).await.map(|_| ()),
+        store.set_program_active(account, program, false).await,
+        store.add_field(account, program, "late", FieldType::plain(ValueType::String), NOW).await,
+        store.create_token(account, new_token("late", "late", "secret"), NOW).await,
+        store.revoke_token("token of One", NOW).await,
     ];
     for changed in changes {
         assert!(matches!(changed, Err(StoreError::Unavailable(_))), "{changed:?}");

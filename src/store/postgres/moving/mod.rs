@@ -7,8 +7,8 @@ mod read;
 mod write;
 
 use async_trait::async_trait;
-use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::check_key;
@@ -82,6 +82,20 @@ pub(super) const IS_MOVING: &str =
 /// The condition under which nobody gets in: not everything is there yet.
 pub(super) const IS_HALF_FILLED: &str =
     "EXISTS (SELECT 1 FROM moving WHERE finished_ms IS NULL AND moving.direction = 'in')";
+
+/// Refuses to change what is being moved, or was. Who comes to this point before a move takes the lanes is waited for by it, and who comes
+/// after that sees its mark; so nothing is changed that the move does not see.
+pub(super) async fn not_while_moving(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.batch_execute("LOCK TABLE lane IN ROW EXCLUSIVE MODE")
+        .await
+        .context(|| "making sure that nothing is being moved")?;
+    let is_moving: bool = tx
+        .query_typed_one(&format!("SELECT {IS_MOVING}"), &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .context(|| "asking whether everything is being moved")?;
+    if is_moving { Err(refuse_work(tx.client()).await?) } else { Ok(()) }
+}
 
 /// What is answered to who wants to import while [`IS_MOVING`].
 pub(super) async fn refuse_work(client: &Client) -> Result<StoreError, StoreError> {
