@@ -13,14 +13,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
-use uuid::Uuid;
 
 use super::Console;
 use super::answer::Turned;
 use super::data::Data;
 use super::form::{Asked, Sent};
 use super::programs::id_of_program;
-use super::uploads::{keep, turn};
+use super::uploads::{keep, new_id, turn};
 use crate::command::CommandId;
 use crate::store::{PIECE_BYTES, PayloadWriter, UploadId};
 use crate::tenant::{ProgramId, UserId};
@@ -81,7 +80,7 @@ pub(super) async fn begin(
         return Err(Turned::TooLarge(bytes_max));
     }
     let turn = turn(&console).await?;
-    let id = UploadId(Uuid::now_v7());
+    let id = new_id();
     let receiving = data.clone();
     let writer = tokio::task::spawn_blocking(move || receiving.receive(program, CommandId(id.0))).await;
     let coming = Coming {

@@ -94,7 +94,7 @@ pub(super) async fn receive(
             continue;
         }
         let file_name: String = field.file_name().unwrap_or_default().chars().take(NAME_CHARS_MAX).collect();
-        let id = UploadId(Uuid::now_v7());
+        let id = new_id();
         let (received, digest) = take_in(&console, &data, (program.id, id), field).await?;
         if received.bytes == 0 {
             let what = if file_name.is_empty() { "Choose a file first." } else { "The file is empty." };
@@ -104,6 +104,11 @@ pub(super) async fn receive(
         return Ok(redirect(&format!("/console/uploads/{upload}")));
     }
     upload_page(&console, &data, &program, Mistakes::one("file", "Choose a file first.")).await
+}
+
+/// An id for a new upload.
+pub(super) fn new_id() -> UploadId {
+    UploadId(Uuid::now_v7())
 }
 
 /// A place among the files that come in, when there is one.
