@@ -1,14 +1,12 @@
 //! Links that sign a user in to the console once, and where the console is.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
 use crate::store::Store;
-use crate::tenant::{TicketDigest, UserId};
+use crate::tenant::{Ticket, UserId};
 
 use super::failure::Failure;
 use super::operator::now_ms;
@@ -22,27 +20,23 @@ pub(super) const MINUTES_MAX: u32 = 24 * 60;
 
 /// A link that was made. What is in it is shown once, and kept nowhere.
 pub(super) struct Link {
-    ticket: Zeroizing<String>,
+    ticket: Ticket,
     /// When it ends.
     pub(super) until_ms: i64,
 }
 
 impl Link {
-    /// Makes one: 32 random bytes in hex, of which the store gets the SHA-256 of the text.
+    /// Makes one, of which the store gets the digest.
     pub(super) async fn make(store: &dyn Store, user: UserId, minutes: u32) -> Result<Link, Failure> {
-        let bytes = Zeroizing::new(random::<32>()?);
-        let mut ticket = Zeroizing::new(String::with_capacity(2 * bytes.len()));
-        for byte in bytes.iter() {
-            let _ = write!(ticket, "{byte:02x}");
-        }
+        let ticket = Ticket::of_random(&Zeroizing::new(random()?));
         let until_ms = now_ms().saturating_add(i64::from(minutes) * 60 * 1_000);
-        store.create_link(TicketDigest(Sha256::digest(ticket.as_bytes()).into()), user, until_ms).await?;
+        store.create_link(ticket.digest(), user, until_ms).await?;
         Ok(Link { ticket, until_ms })
     }
 
     /// Its address, under the console's.
     pub(super) fn under(&self, origin: &str) -> String {
-        format!("{origin}/console/link?ticket={}", *self.ticket)
+        format!("{origin}/console/link?ticket={}", self.ticket.expose())
     }
 }
 

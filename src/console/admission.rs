@@ -3,7 +3,6 @@
 //! A cookie is 32 random bytes in hex, of which the store has the SHA-256. It is kept from scripts, and from other sites' requests as far as
 //! browsers do that (`SameSite=Lax`); that forms come from pages of ours is asked of the browser besides, see [`super::routes`].
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -11,7 +10,6 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use sha2::{Digest as _, Sha256};
 
 use super::Console;
 use super::answer::{Turned, guard, redirect};
@@ -19,7 +17,7 @@ use super::data::Data;
 use super::frame::Frame;
 use crate::http::RequestId;
 use crate::store::StoreError;
-use crate::tenant::{AccountId, NewSession, Role, Session, TicketDigest, UserId};
+use crate::tenant::{AccountId, NewSession, Role, Session, TICKET_BYTES, Ticket, TicketDigest, UserId};
 
 /// A session ends after half a day in any case.
 const SESSION_MS: i64 = 12 * 60 * 60 * 1_000;
@@ -27,8 +25,6 @@ const SESSION_MS: i64 = 12 * 60 * 60 * 1_000;
 const IDLE_MS: i64 = 2 * 60 * 60 * 1_000;
 /// That it was used is written once in so long.
 const NOTED_EVERY_MS: i64 = 60 * 1_000;
-/// Random bytes of a cookie, and of a link.
-const TICKET_BYTES: usize = 32;
 
 /// What a page needs of who asks for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +112,7 @@ fn cookie_name(console: &Console) -> &'static str {
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<TicketDigest> {
-    digest_of(cookie_text(headers, name)?)
+    Ticket::parse(cookie_text(headers, name)?).map(|ticket| ticket.digest())
 }
 
 /// What the browser has under this name.
@@ -124,12 +120,6 @@ pub(super) fn cookie_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
     let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
-}
-
-/// Of the text that somebody holds: 64 hex digits.
-pub(super) fn digest_of(ticket: &str) -> Option<TicketDigest> {
-    let is_ticket = ticket.len() == 2 * TICKET_BYTES && ticket.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_ticket.then(|| TicketDigest(Sha256::digest(ticket.to_ascii_lowercase()).into()))
 }
 
 /// Begins a session in an account, and gives the cookie for it, and by what the store knows it.
@@ -140,13 +130,10 @@ pub(super) async fn begin_session(
 ) -> Result<(HeaderValue, TicketDigest), Turned> {
     let mut bytes = zeroize::Zeroizing::new([0; TICKET_BYTES]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|fault| Turned::Fault(format!("no randomness: {fault}")))?;
-    let ticket = bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let ticket = Ticket::of_random(&bytes);
     let now_ms = (console.clock)();
     let session = NewSession {
-        digest: TicketDigest(Sha256::digest(&ticket).into()),
+        digest: ticket.digest(),
         user,
         account,
         until_ms: now_ms.saturating_add(SESSION_MS),
@@ -155,7 +142,7 @@ pub(super) async fn begin_session(
     let digest = session.digest;
     console.store.create_session(session, now_ms).await?;
     // Until the browser is closed, or the store says that it is over.
-    Ok((set_cookie(console, &ticket, "")?, digest))
+    Ok((set_cookie(console, ticket.expose(), "")?, digest))
 }
 
 /// The cookie that takes the cookie away.
@@ -192,7 +179,8 @@ mod tests {
             headers.insert(COOKIE, HeaderValue::from_str(value).expect("a header"));
             cookie(&headers, "roster")
         };
-        let expected = Some(TicketDigest(Sha256::digest(&ticket).into()));
+        let expected = Ticket::parse(&ticket).map(|ticket| ticket.digest());
+        assert!(expected.is_some());
         assert_eq!(found(&format!("a=b; roster={ticket}; c=d")), expected);
         assert_eq!(found(&format!("roster={}", ticket.to_uppercase())), expected);
         for none in ["", "roster=", "roster=abc", &format!("xroster={ticket}"), &format!("roster={ticket}0")] {

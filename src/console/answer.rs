@@ -33,6 +33,8 @@ pub(super) enum Turned {
     SignIn,
     /// Whoever looks has a lesser role than this one.
     Forbidden(Role),
+    /// It was sent by a page that is not ours.
+    Elsewhere,
     /// What was sent is not what a form of ours sends, or does not go.
     Wrong(String),
     /// It is too late for it.
@@ -90,6 +92,13 @@ impl Turned {
                 "Not allowed",
                 format!("This needs the role {} in this account.", role.as_str()),
                 "Ask whoever runs this service to change your role, or to do it for you.",
+            ),
+            Turned::Elsewhere => plain(
+                StatusCode::FORBIDDEN,
+                "Not from here",
+                "The form was not sent by a page of this console, or the proxy before it does not pass on the headers Host and Origin."
+                    .to_owned(),
+                "Nothing was changed. Open the page anew, and send its form.",
             ),
             Turned::Wrong(what) => plain(
                 StatusCode::BAD_REQUEST,

@@ -15,14 +15,8 @@ const GAP: f64 = 0.25;
 /// What is there is seen, however little it is.
 const LEAST: f64 = 1.5;
 
-/// The fates of rows in the order in which they are drawn, with their words and the names of their colours.
-const FATES: [(&str, &str); 5] = [
-    ("unchanged", "unchanged"),
-    ("updated", "updated"),
-    ("added", "added"),
-    ("ignored", "ignored"),
-    ("failed", "failed"),
-];
+/// The fates of rows in the order in which they are drawn. Each is also the name of its colour.
+const FATES: [&str; 5] = ["unchanged", "updated", "added", "ignored", "failed"];
 
 fn of_fates(counts: &Counts) -> [u64; 5] {
     let Counts { read: _, added, updated, unchanged, ignored, failed } = *counts;
@@ -39,7 +33,7 @@ pub(super) struct Chart {
     pub(super) labels: Vec<(String, String)>,
     /// The same as a table, newest first; days without imports are left out.
     pub(super) rows: Vec<DayRow>,
-    pub(super) legend: Vec<(&'static str, &'static str)>,
+    pub(super) legend: [&'static str; 5],
 }
 
 /// A piece of a day.
@@ -48,7 +42,7 @@ pub(super) struct Bar {
     pub(super) y: String,
     pub(super) width: String,
     pub(super) height: String,
-    pub(super) colour: &'static str,
+    pub(super) fate: &'static str,
     pub(super) title: String,
 }
 
@@ -78,15 +72,15 @@ pub(super) fn chart(tallies: &[DayTally], from: i64, to: i64) -> Option<Chart> {
     for ((day, counts, ..), at) in days.iter().zip(0_u32..) {
         let x = f64::from(LEFT) + f64::from(at) * step + step * GAP / 2.0;
         let mut y = f64::from(HEIGHT);
-        for ((word, colour), count) in FATES.into_iter().zip(of_fates(counts)) {
+        for (fate, count) in FATES.into_iter().zip(of_fates(counts)) {
             if count == 0 {
                 continue;
             }
             let height = (count as f64 / top as f64 * f64::from(HEIGHT)).max(LEAST);
             y -= height;
-            let title = format!("{}: {} {word}", words::short_date(*day), words::count(count, "row", "rows"));
+            let title = format!("{}: {} {fate}", words::short_date(*day), words::count(count, "row", "rows"));
             let [x, y, width, height] = [x, y, step * (1.0 - GAP), height].map(|number| format!("{number:.1}"));
-            bars.push(Bar { x, y, width, height, colour, title });
+            bars.push(Bar { x, y, width, height, fate, title });
         }
     }
     let line = |share: u64| ScaleLine {
@@ -112,7 +106,7 @@ pub(super) fn chart(tallies: &[DayTally], from: i64, to: i64) -> Option<Chart> {
         lines: [0, 1, 2].map(line).into(),
         labels: labelled.map(label).collect(),
         rows: with_imports.map(row).collect(),
-        legend: FATES.into(),
+        legend: FATES,
     })
 }
 
@@ -153,14 +147,14 @@ pub(super) fn bar(counts: &Counts) -> Vec<Bar> {
     let all: u64 = of_fates(counts).iter().sum();
     let mut x = 0.0;
     let mut pieces = Vec::new();
-    for ((word, colour), count) in FATES.into_iter().zip(of_fates(counts)) {
+    for (fate, count) in FATES.into_iter().zip(of_fates(counts)) {
         if count == 0 {
             continue;
         }
         let width = count as f64 / all as f64 * 100.0;
-        let title = format!("{} {word}", words::count(count, "row", "rows"));
+        let title = format!("{} {fate}", words::count(count, "row", "rows"));
         let piece = |number: f64| format!("{number:.3}");
-        pieces.push(Bar { x: piece(x), y: "0".to_owned(), width: piece(width), height: "8".to_owned(), colour, title });
+        pieces.push(Bar { x: piece(x), y: "0".to_owned(), width: piece(width), height: "8".to_owned(), fate, title });
         x += width;
     }
     pieces

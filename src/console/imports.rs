@@ -180,13 +180,9 @@ pub(super) async fn one(
     };
     let is_complete = report.is_some();
     let frame = Frame::of(format!("Import into {}", program.name), Section::Imports, &data);
-    let can_start = is_editor
-        && options.dry_run
-        && upload.is_some()
-        && report.as_ref().is_some_and(|report| {
-            // What could only end the same way is not offered.
-            matches!(report.state, "Tried: fine" | "Tried: errors")
-        });
+    // What could only end the same way is not offered.
+    let is_tried = matches!(&command.state, CommandState::Complete { report, .. } if report.not_applied == Some(NotApplied::DryRun));
+    let can_start = is_editor && is_tried && upload.is_some();
     let page = ImportPage {
         frame: frame.after(asked.some("done")),
         id: id.to_string(),

@@ -30,6 +30,7 @@ mod report_view;
 mod routes;
 mod sign_in;
 mod sending;
+mod taking;
 mod tokens;
 mod uploads;
 mod words;

@@ -11,7 +11,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Console;
@@ -19,9 +18,9 @@ use super::answer::Turned;
 use super::data::Data;
 use super::form::{Asked, Sent};
 use super::programs::id_of_program;
+use super::taking::Taking;
 use super::uploads::{keep, new_id, turn};
-use crate::command::CommandId;
-use crate::store::{PIECE_BYTES, PayloadWriter, UploadId};
+use crate::store::UploadId;
 use crate::tenant::{ProgramId, UserId};
 
 /// The largest piece: what proxies let through that nobody has set up for files.
@@ -38,11 +37,7 @@ struct Coming {
     user: UserId,
     program: ProgramId,
     file_name: String,
-    writer: Box<dyn PayloadWriter>,
-    /// What is not yet a piece of the store's.
-    rest: Vec<u8>,
-    hash: Sha256,
-    bytes: u64,
+    taking: Taking,
     touched_ms: i64,
     /// Its place among those that come in.
     _turn: OwnedSemaphorePermit,
@@ -82,15 +77,12 @@ pub(super) async fn begin(
     let turn = turn(&console).await?;
     let id = new_id();
     let receiving = data.clone();
-    let writer = tokio::task::spawn_blocking(move || receiving.receive(program, CommandId(id.0))).await;
+    let begun = tokio::task::spawn_blocking(move || Taking::begin(&receiving, (program, id), bytes_max)).await;
     let coming = Coming {
         user: data.session().user,
         program,
         file_name: fields.get("name").to_owned(),
-        writer: writer.map_err(|_| Turned::Fault("beginning a file panicked".to_owned()))??,
-        rest: Vec::with_capacity(PIECE_BYTES),
-        hash: Sha256::new(),
-        bytes: 0,
+        taking: begun.map_err(|_| Turned::Fault("beginning a file panicked".to_owned()))??,
         touched_ms: data.now_ms(),
         _turn: turn,
     };
@@ -120,22 +112,18 @@ pub(super) async fn piece(
     let bytes = read(body, console.settings.pause_max).await?;
     let coming = own(&mut held, &data)?;
     let at: u64 = asked.get("at").parse().map_err(|_| Turned::Wrong("From which byte on was not said.".to_owned()))?;
-    if at + bytes.len() as u64 == coming.bytes {
+    let come = coming.taking.bytes();
+    if at.checked_add(bytes.len() as u64) == Some(come) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    if at != coming.bytes {
-        return Err(Turned::TooLate(format!("The file has come up to byte {}, and not to byte {at}.", coming.bytes)));
-    }
-    let bytes_max = console.settings.file_bytes_max;
-    if at + bytes.len() as u64 > bytes_max {
-        *held = None;
-        return Err(Turned::TooLarge(bytes_max));
+    if at != come {
+        return Err(Turned::TooLate(format!("The file has come up to byte {come}, and not to byte {at}.")));
     }
     let now_ms = data.now_ms();
     let written = tokio::task::spawn_blocking(move || {
         // Taken out: what fails in the middle is no file any more.
         let mut coming = held.take().ok_or(Turned::NotFound("file"))?;
-        coming.take(&bytes)?;
+        coming.taking.take(&bytes)?;
         coming.touched_ms = now_ms;
         *held = Some(coming);
         Ok::<_, Turned>(())
@@ -151,25 +139,6 @@ async fn read(body: Body, within: Duration) -> Result<Bytes, Turned> {
     Ok(collected.map_err(wrong)?.to_bytes())
 }
 
-impl Coming {
-    /// Blocking.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Turned> {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-        let mut left = bytes;
-        while !left.is_empty() {
-            let (now, later) = left.split_at(left.len().min(PIECE_BYTES - self.rest.len()));
-            self.rest.extend_from_slice(now);
-            left = later;
-            if self.rest.len() == PIECE_BYTES {
-                self.writer.write(&self.rest)?;
-                self.rest.clear();
-            }
-        }
-        Ok(())
-    }
-}
-
 /// `POST /console/pieces/{upload}/end`: that was all. The answer is where the file is looked at.
 pub(super) async fn end(
     State(console): State<Arc<Console>>,
@@ -180,22 +149,20 @@ pub(super) async fn end(
     let held = find(&console, &upload)?;
     let mut held = held.lock_owned().await;
     let coming = own(&mut held, &data)?;
-    if fields.get("bytes").parse() != Ok(coming.bytes) {
-        return Err(Turned::TooLate(format!("The file has come up to byte {} only.", coming.bytes)));
+    let come = coming.taking.bytes();
+    if fields.get("bytes").parse() != Ok(come) {
+        return Err(Turned::TooLate(format!("The file has come up to byte {come} only.")));
     }
-    if coming.bytes == 0 {
+    if come == 0 {
         return Err(Turned::Wrong("The file is empty.".to_owned()));
     }
     let ended = tokio::task::spawn_blocking(move || {
-        let Coming { program, file_name, mut writer, rest, hash, .. } = held.take().ok_or(Turned::NotFound("file"))?;
-        if !rest.is_empty() {
-            writer.write(&rest)?;
-        }
-        Ok::<_, Turned>((program, file_name, writer.finish()?, hash.finalize().into()))
+        let Coming { program, file_name, taking, .. } = held.take().ok_or(Turned::NotFound("file"))?;
+        Ok::<_, Turned>((program, file_name, taking.finish()?))
     });
     let ended = ended.await.map_err(|_| Turned::Fault("ending a file panicked".to_owned()))?;
-    let (program, file_name, received, digest) = ended?;
+    let (program, file_name, received) = ended?;
     console.under_way.forget(data.now_ms());
-    let kept = keep(&data, program, &file_name, (received, digest)).await?;
+    let kept = keep(&data, program, &file_name, received).await?;
     Ok((StatusCode::OK, format!("/console/uploads/{kept}")).into_response())
 }

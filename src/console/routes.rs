@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use tower_http::csrf::CsrfLayer;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use super::admission::{Door, Needs, admit};
-use super::answer::Turned;
+use super::answer::{Turned, guard};
+use super::frame::Frame;
 use super::{
     Console, assets, contacts, doctor, events, imports, me, overview, pieces, programs, provider, sign_in, tokens,
     uploads,
 };
+use crate::http::RequestId;
 use crate::tenant::Role;
 
 /// A page, or what a form of a page is sent to.
@@ -100,18 +101,15 @@ pub(super) fn router(console: Arc<Console>) -> Router {
 }
 
 /// Says in a page what the layer for forms from elsewhere says in a status.
-async fn elsewhere(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
-    let id = request.extensions().get::<crate::http::RequestId>().map(|id| id.text().to_owned()).unwrap_or_default();
+async fn elsewhere(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.text().to_owned()).unwrap_or_default();
     let response = next.run(request).await;
-    if response.extensions().get::<tower_http::csrf::ProtectionError>().is_none() {
+    if response.extensions().get::<ProtectionError>().is_none() {
         return response;
     }
-    let what = "The form was not sent by a page of this console, or the proxy before it does not pass on the headers Host and Origin.";
-    let frame = super::frame::Frame::bare("", None);
-    let mut response = Turned::Wrong(what.to_owned()).page(frame, &id);
-    *response.status_mut() = StatusCode::FORBIDDEN;
-    super::answer::guard(&mut response);
-    response.into_response()
+    let mut response = Turned::Elsewhere.page(Frame::bare("", None), &id);
+    guard(&mut response);
+    response
 }
 
 async fn nowhere() -> Turned {

@@ -10,13 +10,13 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::Console;
-use super::admission::{begin_session, digest_of, no_cookie, with_cookie};
+use super::admission::{begin_session, no_cookie, with_cookie};
 use super::answer::{Turned, page as show, page_with, redirect};
 use super::data::Data;
 use super::form::{Asked, Sent};
 use super::frame::Frame;
 use crate::tenant::password::{self, PASSWORD_BYTES_MAX};
-use crate::tenant::{Membership, PasswordHash, TicketDigest, User, UserName};
+use crate::tenant::{Membership, PasswordHash, Ticket, TicketDigest, User, UserName};
 
 /// How long somebody waits for the check of others' passwords.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -162,8 +162,8 @@ struct LinkPage {
 /// Uses nothing up: mail programs and browsers look at links ahead of their readers.
 pub(super) async fn link_page(State(console): State<Arc<Console>>, Asked(asked): Asked) -> Result<Response, Turned> {
     let ticket = asked.get("ticket");
-    let holds = match digest_of(ticket) {
-        Some(link) => console.store.link_holds(link, (console.clock)()).await?,
+    let holds = match Ticket::parse(ticket) {
+        Some(link) => console.store.link_holds(link.digest(), (console.clock)()).await?,
         None => false,
     };
     let status = if holds { StatusCode::OK } else { StatusCode::GONE };
@@ -171,8 +171,8 @@ pub(super) async fn link_page(State(console): State<Arc<Console>>, Asked(asked):
 }
 
 pub(super) async fn use_link(State(console): State<Arc<Console>>, Sent(fields): Sent) -> Result<Response, Turned> {
-    let user = match digest_of(fields.get("ticket")) {
-        Some(link) => console.store.use_link(link, (console.clock)()).await?,
+    let user = match Ticket::parse(fields.get("ticket")) {
+        Some(link) => console.store.use_link(link.digest(), (console.clock)()).await?,
         None => None,
     };
     match user {

@@ -9,7 +9,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use uuid::Uuid;
 
@@ -24,11 +23,12 @@ use super::mapping::{self, Because, Choices, Column, UNKNOWN};
 use super::programs::id_of_program;
 use super::report_view::dialect_in_words;
 use super::sending::{once, send};
+use super::taking::Taking;
 use super::words;
-use crate::command::{CommandId, Digest, Received};
+use crate::command::{Digest, Received};
 use crate::contact::Schema;
 use crate::import::{Charset, ImportOptions};
-use crate::store::{NewUpload, PIECE_BYTES, Upload, UploadId};
+use crate::store::{NewUpload, Upload, UploadId};
 use crate::tenant::{Program, ProgramId};
 
 /// How long one more waits for its turn.
@@ -181,33 +181,15 @@ async fn take_in(
 /// Blocking.
 fn write(
     data: &Data,
-    (program, id): (ProgramId, UploadId),
+    place: (ProgramId, UploadId),
     mut coming: mpsc::Receiver<Option<Bytes>>,
     bytes_max: u64,
 ) -> Result<(Received, Digest), Turned> {
-    let mut writer = data.receive(program, CommandId(id.0))?;
-    let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, Vec::with_capacity(PIECE_BYTES));
+    let mut taking = Taking::begin(data, place, bytes_max)?;
     while let Some(portion) = coming.blocking_recv().ok_or_else(|| broken(""))? {
-        bytes += portion.len() as u64;
-        if bytes > bytes_max {
-            return Err(Turned::TooLarge(bytes_max));
-        }
-        hash.update(&portion);
-        let mut rest = &portion[..];
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(PIECE_BYTES - piece.len()));
-            piece.extend_from_slice(now);
-            rest = later;
-            if piece.len() == PIECE_BYTES {
-                writer.write(&piece)?;
-                piece.clear();
-            }
-        }
+        taking.take(&portion)?;
     }
-    if !piece.is_empty() {
-        writer.write(&piece)?;
-    }
-    Ok((writer.finish()?, hash.finalize().into()))
+    taking.finish()
 }
 
 /// A column, with what it may be.

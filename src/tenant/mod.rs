@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::contact::{Phone, ProgramTag, Region};
 pub use user::{
-    Membership, NewSession, PasswordHash, Role, Session, TicketDigest, USER_NAME_CHARS_MAX, User, UserId, UserName,
-    UserNameFault,
+    Membership, NewSession, PasswordHash, Role, Session, TICKET_BYTES, Ticket, TicketDigest, USER_NAME_CHARS_MAX, User,
+    UserId, UserName, UserNameFault,
 };
 
 /// An account: a college, or a public programme's office.

@@ -1,7 +1,8 @@
 //! Who signs in to the console: users, what they may do in which account, and their sessions.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -136,9 +137,48 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// The SHA-256 of a random text that somebody holds: a session's cookie, or a link to sign in with. The text itself is kept nowhere.
+/// The SHA-256 of a [`Ticket`]: of a session's cookie, or of a link to sign in with. The text itself is kept nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TicketDigest(pub [u8; 32]);
+
+/// Bytes of a [`Ticket`].
+pub const TICKET_BYTES: usize = 32;
+
+/// The random text that somebody holds: 64 hexadecimal digits. Never printed by `Debug`.
+pub struct Ticket(Zeroizing<String>);
+
+impl Ticket {
+    /// Of random bytes.
+    pub fn of_random(bytes: &[u8; TICKET_BYTES]) -> Ticket {
+        let mut text = Zeroizing::new(String::with_capacity(2 * TICKET_BYTES));
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ticket(text)
+    }
+
+    /// As somebody shows it, in any case; `None` if it cannot be one.
+    pub fn parse(text: &str) -> Option<Ticket> {
+        let is_ticket = text.len() == 2 * TICKET_BYTES && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_ticket.then(|| Ticket(Zeroizing::new(text.to_ascii_lowercase())))
+    }
+
+    /// The text itself, to be handed out once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// By what it is known where it is not kept.
+    pub fn digest(&self) -> TicketDigest {
+        TicketDigest(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(…)")
+    }
+}
 
 /// A session that is to begin.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -193,6 +233,20 @@ mod tests {
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(Role::parse("Admin"), None);
+    }
+
+    #[test]
+    fn a_ticket_is_known_by_its_digest_in_any_case() {
+        let ticket = Ticket::of_random(&[0xab; TICKET_BYTES]);
+        assert_eq!(ticket.expose(), "ab".repeat(32));
+        let shown = Ticket::parse(&ticket.expose().to_uppercase()).expect("a ticket");
+        assert_eq!(shown.digest(), ticket.digest());
+        // By `printf abab… | sha256sum`.
+        assert_eq!(ticket.digest().0[..4], [0x27, 0x1a, 0x41, 0x3b]);
+        for none in ["", "ab", &"ab".repeat(33), &"ag".repeat(32), &"é".repeat(32)] {
+            assert!(Ticket::parse(none).is_none(), "{none}");
+        }
+        assert_eq!(format!("{ticket:?}"), "Ticket(…)");
     }
 
     #[test]
