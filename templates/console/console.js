@@ -33,26 +33,27 @@ if (watched) {
   const said = watched.querySelector("[data-progress]");
   watched.querySelector("[data-look]").hidden = true;
   const again = () => location.reload();
+  const events = new EventSource(watched.dataset.watch);
   let failures = 0;
-  const watch = () => {
-    const events = new EventSource(watched.dataset.watch);
-    events.onmessage = (event) => {
-      failures = 0;
-      said.textContent = event.data;
-    };
-    events.addEventListener("complete", () => {
-      events.close();
-      again();
-    });
-    events.onerror = () => {
-      // A browser tries again by itself unless it was refused, or what stands between holds events back.
-      failures += 1;
-      if (failures < 3 && events.readyState !== EventSource.CLOSED) return;
-      events.close();
-      setTimeout(again, 3000);
-    };
+  // The service says how it stands at once: where nothing comes, what stands between holds events back.
+  const heldBack = setTimeout(again, 5000);
+  events.onmessage = (event) => {
+    clearTimeout(heldBack);
+    failures = 0;
+    said.textContent = event.data;
   };
-  watch();
+  events.addEventListener("complete", () => {
+    events.close();
+    again();
+  });
+  events.onerror = () => {
+    // A browser tries again by itself, unless it was refused.
+    failures += 1;
+    if (failures < 3 && events.readyState !== EventSource.CLOSED) return;
+    events.close();
+    clearTimeout(heldBack);
+    setTimeout(again, 3000);
+  };
 }
 
 // A file goes in pieces, so that no proxy's limit on a request is in its way.

@@ -21,4 +21,5 @@ mod quickstart;
 mod signing_in;
 mod states;
 mod planted;
+mod proxy;
 mod webdriver;

@@ -20,7 +20,12 @@ pub(crate) fn new_link(service: &Service, name: &str) -> String {
 
 /// Signs in with the password, on the page that is there.
 pub(crate) fn sign_in(browser: &Browser, service: &Service, name: &str) {
-    browser.open(&format!("{}/console", service.url));
+    sign_in_at(browser, &service.url, name);
+}
+
+/// The same at another address of the service.
+pub(crate) fn sign_in_at(browser: &Browser, url: &str, name: &str) {
+    browser.open(&format!("{url}/console"));
     browser.type_into("Name or e-mail address", name);
     browser.type_into("Password", PASSWORD);
     browser.click("Sign in");

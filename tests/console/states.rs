@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::browser::Browser;
 use crate::harness::{Client, Home, Service, contacts_csv, nth_phone};
-use crate::people::{new_user, sign_in};
+use crate::people::{new_user, sign_in, sign_in_at};
+use crate::proxy::Proxy;
 
 /// An editor who has signed in and is where files are imported into a program.
 fn at_the_import(home: Home) -> (Service, Client, Browser) {
@@ -118,4 +119,30 @@ fn progress_is_asked_for_where_events_do_not_come_through() {
     std::fs::remove_file(hold).unwrap();
     // Nobody does anything.
     browser.wait_for("Tried: fine");
+}
+
+#[test]
+fn a_proxy_that_takes_no_large_request_and_holds_events_back_is_in_nobodys_way() {
+    let (home, hold) = Home::sqlite().held_at("import.begun");
+    let service = home.serve();
+    let client = service.client();
+    new_user(&service, &client.account, "ada", "editor");
+    let (browser, proxy) = (Browser::start(), Proxy::before(&service));
+    sign_in_at(&browser, &proxy.url, "ada");
+    browser.click("Fall");
+    browser.click("Import a file");
+    let csv = contacts_csv(1, 40_000);
+    assert!(csv.len() > 3 << 20);
+    // In one request it does not come through.
+    let send = "const done = arguments[0]; fetch(location.pathname, { method: 'POST', body: 'x'.repeat(2000000) }).then((answer) => done(answer.status), (fault) => done(String(fault)));";
+    assert_eq!(browser.slow_script(send, &[]), 413);
+    browser.expect_complaint("status of 413");
+    upload(&browser, &service.home.file("large.csv", &csv));
+    browser.wait_for("First rows");
+    browser.click("Try it out");
+    browser.wait_for("Cancel it");
+    std::fs::remove_file(hold).unwrap();
+    // Nobody does anything, and no event comes.
+    browser.wait_for("Tried: fine");
+    browser.wait_for("40,000 rows read");
 }
